@@ -1,0 +1,66 @@
+# Everything runs in .venv, which `make setup` fills with the versions of requirements.lock.
+# Needs: make, python3 >= 3.11 with its venv module. `make interop` also needs go.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup lint test demo interop lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+CODE := $(wildcard tlog tools server tests bench demo interop)
+
+# A newer versioned interpreter stands in where plain python3 is too old or has no ensurepip (Debian's python3-venv).
+FIND_PYTHON := recent=; for python in python3 python3.13 python3.12 python3.11; do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    recent="$$python"; \
+	    if "$$python" -c 'import ensurepip, venv' 2>/dev/null; then break; fi; \
+	  fi; \
+	  python=; \
+	done; \
+	if [ -z "$$python" ] && [ -n "$$recent" ]; then \
+	  echo "make: $$recent cannot create virtual environments; on Debian or Ubuntu: apt install python3-venv" >&2; exit 1; \
+	elif [ -z "$$python" ]; then \
+	  echo "make: Python 3.11 or newer is needed, as python3, python3.13, python3.12 or python3.11" >&2; exit 1; \
+	fi
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do \
+	  printf 'make %-8s  %s\n' "$$name" "$$text"; done
+
+setup: $(STAMP)  ## create .venv and install tlog into it
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(FIND_PYTHON); echo "creating $(VENV) with $$("$$python" --version) ..."; "$$python" -m venv $(VENV)
+	@$(PIP) install --requirement requirements.lock
+	@$(PIP) install --no-build-isolation --constraint requirements.lock --editable '.[dev,server]'
+	@touch $@
+
+lint: $(STAMP)  ## ruff check, ruff format --check, mypy --strict
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy --strict $(CODE)
+
+test: $(STAMP)  ## run the tests
+	$(BIN)/pytest --quiet --numprocesses auto
+
+demo: $(STAMP)  ## the whole way of an event, on real input
+	@$(BIN)/python demo/demo.py
+
+interop: $(STAMP)  ## check exported partitions and proofs with programs in Go that others wrote
+	@if command -v go >/dev/null 2>&1; then \
+	  $(BIN)/python interop/run.py; \
+	else \
+	  echo "interop: skipped, there is no go on this machine"; \
+	fi
+
+lock:  ## renew requirements.lock with the newest versions that pyproject.toml allows
+	@$(FIND_PYTHON); scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && "$$python" -m venv "$$scratch" && \
+	  "$$scratch/bin/python" -m pip --quiet --disable-pip-version-check install --editable '.[dev,server]' && \
+	  { sed '/^[^#]/,$$d' requirements.lock; "$$scratch/bin/python" -m pip freeze --exclude-editable; } >"$$scratch/lock" && \
+	  cp "$$scratch/lock" requirements.lock
+
+clean:  ## remove .venv, caches and what the demo wrote
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

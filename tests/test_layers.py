@@ -1,0 +1,157 @@
+"""Imports point only down the layers, and verifying needs neither storage nor the log nor HTTP."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# (layer, modules). A module may import from lower layers, and in its own layer what is listed before it.
+# "name.*" stands for every module of a package: its inner order is free, cycles are still found.
+LAYERS: tuple[tuple[int, tuple[str, ...]], ...] = (
+    (0, ("tlog.errors", "tlog._strict")),
+    (1, ("tlog.hashing", "tlog.tree", "tlog.proof")),
+    (2, ("tlog.names", "tlog.jsontext", "tlog.tile", "tlog.bundle", "tlog.entry")),
+    (3, ("tlog.keys", "tlog.cosignature", "tlog.note", "tlog.checkpoint", "tlog.policy", "tlog.tlogproof")),
+    (4, ("tlog.reader", "tlog.verify")),
+    (5, ("tlog.storage.*",)),
+    (6, ("tlog.integrate", "tlog.recovery", "tlog.sequencer", "tlog.fsck", "tlog.export", "tlog.log")),
+    (7, ("tlog.ledger",)),
+    # The package itself only gives the public names of the modules above; nothing in tlog may import it.
+    (8, ("tlog",)),
+    (9, ("tlog_tools.*", "tlog_server.*")),
+)
+PACKAGES = {
+    "tlog": ROOT / "tlog",
+    "tlog_tools": ROOT / "tools" / "tlog_tools",
+    "tlog_server": ROOT / "server/tlog_server",
+}
+
+
+def test_imports_point_down() -> None:
+    """Every module is in the table, and imports lower layers, or earlier modules of its own layer, only."""
+    modules = _modules()
+    assert len(modules) > 5
+    problems = [
+        f"{name} imports {target}"
+        for name, path in modules.items()
+        for target in _imports(path.read_text(encoding="utf-8"), name, is_package=path.name == "__init__.py")
+        if not _may_import(name, target)
+    ]
+    assert problems == []
+
+
+def test_no_cycles() -> None:
+    """No chain of imports, however long, leads back to its start."""
+    graph = {
+        name: set(_imports(path.read_text(encoding="utf-8"), name, is_package=path.name == "__init__.py")) - {name}
+        for name, path in _modules().items()
+    }
+    while free := [name for name, targets in graph.items() if not targets & graph.keys()]:
+        for name in free:
+            del graph[name]
+    assert graph == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import tlog.note", {"tlog.note"}),
+        ("from tlog import note, tile as t", {"tlog.note", "tlog.tile"}),
+        ("from . import note", {"tlog.note"}),
+        ("from .note import parse", {"tlog.note"}),
+        ("def f():\n    from tlog.log import Log", {"tlog.log"}),
+        ("import json, tlog.errors as e", {"tlog.errors"}),
+        ("from tlog import Ledger", {"tlog"}),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import tlog.verify", {"tlog.verify"}),
+    ],
+)
+def test_every_kind_of_import_is_seen(source: str, expected: set[str]) -> None:
+    """Absolute, relative, aliased, function-level and type-checking imports all count."""
+    assert set(_imports(source, "tlog.reader", is_package=False)) == expected
+
+
+def test_upward_and_unlisted_imports_are_refused() -> None:
+    """The rule itself: down and earlier pass; up, later and unlisted modules do not."""
+    assert _may_import("tlog.verify", "tlog.note")
+    assert _may_import("tlog.proof", "tlog.tree")
+    assert _may_import("tlog_tools.main", "tlog")
+    assert not _may_import("tlog.tree", "tlog.proof")
+    assert not _may_import("tlog.verify", "tlog.storage.durable")
+    assert not _may_import("tlog.verify", "tlog")
+    assert not _may_import("tlog.unlisted", "tlog.errors")
+
+
+@pytest.mark.parametrize("module", ["tlog", "tlog.verify", "tlog_tools.verify"])
+def test_verifying_loads_no_storage(module: str) -> None:
+    """A process that imports the verifier has loaded no storage, no log, no server, no HTTP."""
+    program = f"import sys, {module}; print('\\n'.join(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = run.stdout.split()
+    forbidden = ("flask", "http", "urllib.request", "socketserver", "tlog_server")
+    assert module in loaded
+    assert [name for name in loaded if name in forbidden or _layer(name) in {5, 6, 7}] == []
+
+
+def _modules() -> dict[str, Path]:
+    """The dotted name and file of every module of the distribution."""
+    found = {}
+    for package, folder in PACKAGES.items():
+        for path in folder.rglob("*.py"):
+            parts = path.relative_to(folder).with_suffix("").parts
+            found[".".join((package, *parts)).removesuffix(".__init__")] = path
+    return found
+
+
+def _imports(source: str, importer: str, *, is_package: bool) -> Iterator[str]:
+    """The modules of the distribution that `source` imports anywhere, also inside functions."""
+    package = importer if is_package else importer.rpartition(".")[0]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base]) if base else ".".join(above)
+            # `from package import name` imports the module package.name where there is one.
+            names = [f"{base}.{alias.name}" if _is_module(f"{base}.{alias.name}") else base for alias in node.names]
+        else:
+            continue
+        yield from (name for name in names if name.partition(".")[0] in PACKAGES)
+
+
+def _is_module(name: str) -> bool:
+    package, _, rest = name.partition(".")
+    return package in PACKAGES and (
+        _rank(name) is not None or (PACKAGES[package] / f"{rest.replace('.', '/')}.py").exists()
+    )
+
+
+def _may_import(importer: str, target: str) -> bool:
+    here, there = _rank(importer), _rank(target)
+    if here is None or there is None:
+        return False
+    inside_one_package = here == there and LAYERS[here[0]][1][here[1]].endswith(".*")
+    return there < here or inside_one_package
+
+
+def _rank(module: str) -> tuple[int, int] | None:
+    """The module's layer and place in it, or None where the table does not list it."""
+    for layer, (_, patterns) in enumerate(LAYERS):
+        for place, pattern in enumerate(patterns):
+            package = pattern.removesuffix(".*")
+            if module == package or (pattern != package and module.startswith(f"{package}.")):
+                return layer, place
+    return None
+
+
+def _layer(module: str) -> int | None:
+    rank = _rank(module)
+    return None if rank is None else LAYERS[rank[0]][0]

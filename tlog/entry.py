@@ -1,0 +1,225 @@
+"""Entries: one line of JSONL each, chained by hash.
+
+    {"seq":0,"ts":"2026-11-21T09:00:00.000000Z","partition":"p","prev_hash":"<64 hex>","data":<JSON>,"hash":"<64 hex>"}
+
+The line's bytes are the truth: `hash` is SHA-256 over the line up to its last 75 bytes, `,"hash":"<64 hex>"}`, and
+`prev_hash` is the `hash` of the entry before, so checking the chain takes slices of bytes and no parser. The leaf data
+of the Merkle tree is the line without its newline. Source: docs/formats.md, "Entry".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from tlog._strict import MAX_TREE_SIZE
+from tlog.bundle import MAX_ENTRY_SIZE
+from tlog.errors import CorruptLedgerError, FormatError, VerificationError
+from tlog.jsontext import check_json, encode_json, parse_json
+
+GENESIS_HASH = b"0" * 64
+"""The `prev_hash` of entry 0, in hex."""
+
+_HASH_KEY = b',"hash":"'
+_TAIL_SIZE = len(_HASH_KEY) + 64 + len(b'"}')
+_TS_SIZE = len("2026-11-21T09:00:00.000000Z")
+_TS = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
+_LINE = re.compile(
+    rb'\{"seq":(0|[1-9][0-9]{0,18}),"ts":"([^"]{27})","partition":"([a-z0-9][a-z0-9._-]{0,63})"'
+    rb',"prev_hash":"([0-9a-f]{64})",((?:"meta":|"data":).+),"hash":"([0-9a-f]{64})"\}'
+)
+_DATA_KEY = b'"data":'
+_META_KEY = b'"meta":'
+_PAYLOAD_KEYS = (_DATA_KEY, _META_KEY)
+
+
+class ChainHead(NamedTuple):
+    """Where a chain stands. seq: of the next entry. hash: of the last entry, 64 hex digits. ts: of the last entry."""
+
+    seq: int = 0
+    hash: bytes = GENESIS_HASH
+    ts: bytes = b""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry.
+
+    seq: zero-based position in the partition, the leaf index. ts: UTC time of sequencing, ISO 8601 with microseconds.
+    partition: its name. prev_hash, hash: 32 bytes each. raw: the line without newline, which is the leaf data.
+    """
+
+    seq: int
+    ts: str
+    partition: str
+    prev_hash: bytes
+    hash: bytes
+    raw: bytes
+    _payload: bytes
+
+    @cached_property
+    def data(self) -> Any:
+        """The submitter's value. Raises: FormatError where its JSON text is not what every reader reads alike."""
+        return parse_json(self.raw_data, f"entry {self.seq}, data")
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        """What the log attests about the submission; empty where the entry has no meta."""
+        return _split_payload(self._payload, self.seq)[0]
+
+    @property
+    def raw_data(self) -> bytes:
+        """The JSON text of `data`, byte for byte as stored."""
+        return _split_payload(self._payload, self.seq)[1]
+
+
+def encode_payload(data: Any, meta: dict[str, Any] | None = None) -> bytes:
+    """Return the submitter's part of a line, `"data":...`, with `"meta":{...}` before it where given and not empty.
+
+    Raises: FormatError naming the field that JSON cannot carry. Cost: one orjson call.
+    """
+    payload = _DATA_KEY + encode_json(data)
+    return _meta_part(meta) + payload if meta else payload
+
+
+def encode_raw_payload(text: bytes | str, meta: dict[str, Any] | None = None) -> bytes:
+    """Like `encode_payload`, for JSON text that is kept byte for byte."""
+    payload = _DATA_KEY + check_json(text)
+    return _meta_part(meta) + payload if meta else payload
+
+
+def encode_lines(
+    head: ChainHead, partition: bytes, ts: bytes, payloads: Sequence[bytes]
+) -> tuple[list[bytes], ChainHead]:
+    """Return the lines, each with its newline, that chain `payloads` to `head`, and the head after them.
+
+    ts: 27 bytes, not smaller than head.ts. payloads: from `encode_payload`.
+    Raises: FormatError, and nothing is encoded, where a line would exceed 65,535 bytes.
+    Cost: one SHA-256 call an entry and no copy of the data but the line itself.
+    """
+    middle = b',"ts":"%b","partition":"%b","prev_hash":"' % (ts, partition)
+    seq, last = head.seq, head.hash
+    room = MAX_ENTRY_SIZE - _TAIL_SIZE
+    lines = []
+    for payload in payloads:
+        body = b'{"seq":%d%b%b",%b' % (seq, middle, last, payload)
+        if len(body) > room:
+            raise too_large(len(payload), len(payload) - len(body) + room)
+        last = sha256(body).hexdigest().encode()
+        lines.append(b'%b,"hash":"%b"}\n' % (body, last))
+        seq += 1
+    return lines, ChainHead(seq, last, ts)
+
+
+def largest_payload(partition: str, seq: int) -> int:
+    """Return how many bytes of payload fit into the entry `seq` of a partition."""
+    header = len(b'{"seq":%d,"ts":"","partition":"","prev_hash":"",' % seq) + _TS_SIZE + len(partition) + 64
+    return MAX_ENTRY_SIZE - _TAIL_SIZE - header
+
+
+def too_large(size: int, room: int) -> FormatError:
+    """Return the error for a payload of `size` bytes where `room` bytes fit."""
+    return FormatError(
+        "data",
+        f"{size - len(_DATA_KEY):,} bytes of JSON where {room - len(_DATA_KEY):,} fit into one entry of "
+        f"{MAX_ENTRY_SIZE:,} bytes; store the payload elsewhere and append its hash",
+    )
+
+
+def parse_entry(raw: bytes) -> Entry:
+    """Return the entry that the line `raw`, without newline, spells.
+
+    Raises: FormatError where it is no entry; VerificationError where its hash is not the hash of its bytes.
+    `data` and `meta` are parsed when they are asked for, and raise FormatError then.
+    """
+    if len(raw) > MAX_ENTRY_SIZE:
+        raise FormatError("entry", f"{len(raw):,} bytes where at most {MAX_ENTRY_SIZE:,} are allowed")
+    match = _LINE.fullmatch(raw)
+    if match is None or _TS.fullmatch(match[2]) is None or int(match[1]) > MAX_TREE_SIZE:
+        raise FormatError("entry", f"{raw[:60]!r}... is not a line of a partition")
+    seq = int(match[1])
+    computed = sha256(raw[:-_TAIL_SIZE]).digest()
+    if computed.hex().encode() != match[6]:
+        raise VerificationError(
+            "the entry's hash is not the hash of its bytes",
+            place=f"entry {seq}",
+            seq=seq,
+            expected=computed.hex(),
+            found=match[6].decode(),
+        )
+    prev_hash = bytes.fromhex(match[4].decode())
+    return Entry(seq, match[2].decode(), match[3].decode(), prev_hash, computed, raw, match[5])
+
+
+def check_chain(head: ChainHead, partition: bytes, lines: Sequence[bytes], where: str = "") -> ChainHead:
+    """Check that `lines`, without newlines, continue the chain at `head`; return the head after them.
+
+    Checked for each line: seq, ts not smaller than the one before, partition, prev_hash, hash, and that a meta or data
+    field follows. The JSON of these two is not parsed. where: the file, for errors.
+    Raises: CorruptLedgerError naming the first bad entry. Cost: one SHA-256 call a line and no parsing.
+    """
+    seq, last, ts = head
+    middle = b'","partition":"%b","prev_hash":"' % partition
+    middle_size = len(middle) + 64
+    for line in lines:
+        start = b'{"seq":%d,"ts":"' % seq
+        a = len(start)
+        b = a + _TS_SIZE
+        found_ts = line[a:b]
+        computed = sha256(line[:-_TAIL_SIZE]).hexdigest().encode()
+        if (
+            not line.startswith(start)
+            or line[b : b + middle_size] != middle + last
+            or line[-_TAIL_SIZE:] != b',"hash":"%b"}' % computed
+            or not line.startswith(_PAYLOAD_KEYS, b + middle_size + 2)
+            or (found_ts != ts and (found_ts < ts or _TS.fullmatch(found_ts) is None))
+            or len(line) > MAX_ENTRY_SIZE
+        ):
+            raise _explain(ChainHead(seq, last, ts), partition, line, where)
+        last, ts = computed, found_ts
+        seq += 1
+    return ChainHead(seq, last, ts)
+
+
+def _explain(head: ChainHead, partition: bytes, line: bytes, where: str) -> CorruptLedgerError:
+    """Return the error that says what is wrong with `line` as the entry after `head`."""
+    place = f"entry {head.seq}" + (f" ({where})" if where else "")
+
+    def bad(message: str, expected: bytes | str, found: bytes | str) -> CorruptLedgerError:
+        shown = [text.decode("utf-8", "replace") if isinstance(text, bytes) else text for text in (expected, found)]
+        return CorruptLedgerError(message, place=place, seq=head.seq, expected=shown[0], found=shown[1])
+
+    match = _LINE.fullmatch(line)
+    if match is None or len(line) > MAX_ENTRY_SIZE:
+        return bad("the line is not an entry", "a line of JSON as docs/formats.md has it", repr(line[:60]))
+    computed = sha256(line[:-_TAIL_SIZE]).hexdigest().encode()
+    for message, expected, found in (
+        ("the entry's hash is not the hash of its bytes", computed, match[6]),
+        ("wrong seq", b"%d" % head.seq, match[1]),
+        ("wrong partition", partition, match[3]),
+        ("prev_hash is not the hash of the entry before", head.hash, match[4]),
+    ):
+        if expected != found:
+            return bad(message, expected, found)
+    return bad("ts goes back or is no time", b"at least %b" % head.ts, match[2])
+
+
+def _meta_part(meta: dict[str, Any]) -> bytes:
+    return _META_KEY + encode_json(meta, "meta") + b","
+
+
+def _split_payload(payload: bytes, seq: int) -> tuple[dict[str, Any], bytes]:
+    """Return meta and the JSON text of data. Where meta ends follows from writing it again, as the log wrote it."""
+    if payload.startswith(_DATA_KEY):
+        return {}, payload[len(_DATA_KEY) :]
+    whole = parse_json(b"{" + payload + b"}", f"entry {seq}")
+    meta = whole.get("meta")
+    if isinstance(meta, dict) and meta and list(whole) == ["meta", "data"]:
+        part = _meta_part(meta) + _DATA_KEY
+        if payload.startswith(part):
+            return meta, payload[len(part) :]
+    raise FormatError(f"entry {seq}, meta", "is not followed by data, or is not as the log writes it")

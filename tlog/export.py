@@ -1,0 +1,111 @@
+"""Export: a partition as a complete static tlog-tiles site, for any web server, object store or CDN.
+
+Nothing is copied: tiles and entry bundles are made from the entries, and the checkpoint is written only after the tree
+over them turned out to be the one that was signed. Source: c2sp.org/tlog-tiles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tlog.bundle import encode_bundle
+from tlog.checkpoint import Checkpoint
+from tlog.entry import ChainHead, check_chain
+from tlog.errors import CorruptLedgerError, NotFoundError
+from tlog.hashing import leaf_hashes
+from tlog.integrate import TILE_BATCH, Progress
+from tlog.keys import VerifierKey
+from tlog.storage.disk import Files
+from tlog.storage.segments import SegmentReader
+from tlog.tile import TILE_WIDTH, Bundle, Tile
+from tlog.tilebuilder import TileBuilder
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What was exported. tree_size: entries. files, size: number and bytes of the files that the site has."""
+
+    tree_size: int
+    files: int
+    size: int
+
+
+def export(
+    files: Files,
+    segments: SegmentReader,
+    directory: Path,
+    *,
+    checkpoint: Checkpoint,
+    vkey: VerifierKey,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Write `checkpoint`, `vkey`, `tile/...` and `tile/entries/...` of the published tree into a directory.
+
+    checkpoint: verified. directory: made if it is missing; files that are there with the same bytes stay as they are,
+    so that a second export adds what is new. progress: told how many entries are done.
+    Raises: CorruptLedgerError naming the first bad entry; the checkpoint is not written then. StorageError.
+    Cost: two SHA-256 calls an entry and one a node. Memory: 8 MiB of tiles and as many bundles.
+    """
+    site = _Site(files, directory)
+    builder = TileBuilder()
+    head = ChainHead()
+    _, _, partition = checkpoint.origin.rpartition("/")
+    for lines in segments.chunks(0, checkpoint.tree_size):
+        bundle = Bundle(builder.tree_size // TILE_WIDTH, len(lines))
+        head = check_chain(head, partition.encode(), lines, str(segments.locate(builder.tree_size)[0]))
+        site.add(bundle, encode_bundle(lines))
+        for tile, hashes in builder.add(leaf_hashes(lines)):
+            site.add(tile, b"".join(hashes))
+        if progress is not None:
+            progress(builder.tree_size)
+    for tile, hashes in builder.partial_tiles():
+        site.add(tile, b"".join(hashes))
+    if builder.root() != checkpoint.root_hash:
+        raise CorruptLedgerError(
+            f"the entries do not make the tree that was signed at size {checkpoint.tree_size}; 'tlog verify' tells",
+            place=str(directory),
+            expected=checkpoint.root_hash.hex(),
+            found=builder.root().hex(),
+        )
+    site.flush()
+    site.add_file(directory / "vkey", f"{vkey}\n".encode())
+    site.flush()
+    site.add_file(directory / "checkpoint", checkpoint.raw)
+    site.flush()
+    return ExportReport(checkpoint.tree_size, site.count, site.size)
+
+
+class _Site:
+    """The files of a site, written in batches."""
+
+    def __init__(self, files: Files, directory: Path) -> None:
+        self._files = files
+        self._directory = directory
+        self._batch: list[tuple[Path, bytes]] = []
+        self.count = 0
+        self.size = 0
+
+    def add(self, place: Tile | Bundle, data: bytes) -> None:
+        self.add_file(self._directory / place.path, data)
+
+    def add_file(self, path: Path, data: bytes) -> None:
+        self.count += 1
+        self.size += len(data)
+        if not self._is_there(path, data):
+            self._batch.append((path, data))
+        if len(self._batch) >= TILE_BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._batch:
+            self._files.replace_many(self._batch)
+            self._batch = []
+
+    def _is_there(self, path: Path, data: bytes) -> bool:
+        if self._files.size(path) != len(data):
+            return False
+        try:
+            return self._files.read(path, len(data)) == data
+        except NotFoundError:
+            return False

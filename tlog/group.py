@@ -1,0 +1,159 @@
+"""Group commit: callers in many threads share one write and one sync.
+
+Callers put their payloads into the next group. The first of them finds nobody writing and leads: it takes the group,
+commits it and wakes those who waited. While it writes, the following group fills; then one of its waiters is woken to
+lead it. Blocking callers need no thread for that; where nobody waits (`submit`), a helper thread takes their place.
+
+A group's `gate` is a lock. It is held until the group may be led, and again while it is led. Whoever gets through the
+gate of a group that is not done leads it; whoever gets through the gate of one that is done lets the next one through.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+
+from tlog.errors import CommitUnknownError, Error, FormatError
+
+Commit = Callable[[Sequence[bytes]], list[bytes]]
+"""Appends payloads, all or none, and returns their lines when they are durable."""
+
+MAX_WAITING_BYTES = 1 << 24
+"""Bytes of payload in one group at which `submit` waits for the writer instead of letting memory grow."""
+
+
+class Group:
+    """Payloads that are committed together, and what became of them."""
+
+    __slots__ = ("done", "error", "gate", "lines", "payloads", "size")
+
+    def __init__(self) -> None:
+        self.payloads: list[bytes] = []
+        self.size = 0
+        self.gate = threading.Lock()
+        self.done = False
+        self.lines: Sequence[bytes | FormatError] = ()
+        self.error: BaseException | None = None
+
+
+class GroupCommit:
+    """Gathers the payloads of all threads into groups and commits one group at a time."""
+
+    def __init__(self, commit: Commit) -> None:
+        """commit: called by one thread at a time."""
+        self._commit = commit
+        self._mutex = threading.Lock()
+        self._next = Group()
+        self._busy = False
+        self._closed = False
+        self._helper: queue.SimpleQueue[tuple[Group, bool] | None] = queue.SimpleQueue()
+        self._helper_thread: threading.Thread | None = None
+
+    def append(self, payloads: Sequence[bytes]) -> tuple[Group, int]:
+        """Commit payloads and return when they are durable: their group, and where in it the first of them stands.
+
+        Raises: what the commit raised, in every thread whose payloads were in the group.
+        """
+        group, index, leads = self._enter(payloads)
+        if leads:
+            self._lead(group)
+        self.wait(group)
+        return group, index
+
+    def submit(self, payloads: Sequence[bytes]) -> tuple[Group, int]:
+        """Put payloads into the next group and return at once; `wait` tells when they are durable.
+
+        Where 16 MiB wait already, it returns after they are written.
+        """
+        group, index, leads = self._enter(payloads)
+        if index == 0:
+            self._help(group, leads=leads)
+        if group.size > MAX_WAITING_BYTES:
+            self.wait(group)
+        return group, index
+
+    def wait(self, group: Group, timeout_s: float = -1) -> bool:
+        """Wait until a group is done; False if it is not after `timeout_s` seconds. Raises: as `append`."""
+        if not group.done:
+            if not group.gate.acquire(timeout=timeout_s):
+                return False
+            self._pass_gate(group)
+        if group.error is not None:
+            raise group.error
+        return True
+
+    def close(self) -> None:
+        """Commit what was submitted and stop the helper thread; appending afterwards raises ValueError."""
+        with self._mutex:
+            self._closed = True
+        if self._helper_thread is not None:
+            self._helper.put(None)
+            self._helper_thread.join()
+
+    def _enter(self, payloads: Sequence[bytes]) -> tuple[Group, int, bool]:
+        """Put payloads into the next group; return it, where they begin in it, and whether the caller must lead it."""
+        with self._mutex:
+            if self._closed:
+                raise ValueError("the partition is closed")
+            group = self._next
+            index = len(group.payloads)
+            group.payloads.extend(payloads)
+            group.size += sum(map(len, payloads))
+            leads = not self._busy
+            if leads:
+                self._busy = True
+                group.gate.acquire()
+            return group, index, leads
+
+    def _pass_gate(self, group: Group) -> None:
+        """Having acquired the gate: lead the group if it is not done, else let the next one through."""
+        if group.done:
+            group.gate.release()
+        else:
+            self._lead(group)
+
+    def _lead(self, group: Group) -> None:
+        """Commit a group whose gate this thread holds, wake its waiters, and hand the lead on to the next group."""
+        with self._mutex:
+            following = self._next = Group()
+            following.gate.acquire()
+        try:
+            group.lines = self._commit_group(group.payloads)
+        except Error as err:
+            group.error = err
+        except BaseException as err:
+            group.error = CommitUnknownError(f"the writer was stopped by {err!r}")
+            raise
+        finally:
+            group.done = True
+            group.gate.release()
+            with self._mutex:
+                self._busy = bool(following.payloads)
+                following.gate.release()
+
+    def _commit_group(self, payloads: Sequence[bytes]) -> Sequence[bytes | FormatError]:
+        try:
+            return self._commit(payloads)
+        except FormatError as err:
+            if len(payloads) == 1:
+                return [err]
+        # One payload does not fit its entry; the others' callers have nothing to do with it.
+        return [line for payload in payloads for line in self._commit_group([payload])]
+
+    def _help(self, group: Group, *, leads: bool) -> None:
+        if self._helper_thread is None:
+            with self._mutex:
+                if self._helper_thread is None:
+                    self._helper_thread = threading.Thread(target=self._run, name="tlog-writer", daemon=True)
+                    self._helper_thread.start()
+        self._helper.put((group, leads))
+
+    def _run(self) -> None:
+        while (item := self._helper.get()) is not None:
+            group, leads = item
+            if leads:
+                self._lead(group)
+            elif not group.done:
+                group.gate.acquire()
+                self._pass_gate(group)

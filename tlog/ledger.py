@@ -1,0 +1,189 @@
+"""A ledger: a directory of partitions with one configuration. Source: docs/formats.md, "Ledger directory"."""
+
+from __future__ import annotations
+
+import threading
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+from tlog.errors import ConflictError, FormatError, NotFoundError
+from tlog.names import check_origin_prefix, check_partition_name, origin_of
+from tlog.partition import Partition
+from tlog.sequencer import Clock
+from tlog.storage.disk import Disk, Files
+from tlog.storage.layout import CONFIG_NAME, DEFAULT_SEGMENT_ENTRIES, MIN_SEGMENT_ENTRIES, PartitionPaths
+
+MAX_CONFIG_SIZE = 1 << 16
+
+_CONFIG = """\
+# Configuration of this tlog ledger.
+
+# The origin of a partition's log is this prefix, a slash and the partition's name.
+origin = "{origin}"
+
+# Entries a segment file; fixed when the ledger was created.
+segment_entries = {segment_entries}
+
+# Where the keys lie, relative to this file; put them on another volume if you can.
+keys = "{keys}"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What `tlog.toml` says. origin: prefix of all origins. segment_entries: 2^8 to 2^16. keys: a directory."""
+
+    origin: str
+    segment_entries: int = DEFAULT_SEGMENT_ENTRIES
+    keys: str = "keys"
+
+    def __post_init__(self) -> None:
+        check_origin_prefix(self.origin)
+        entries, keys = cast("Any", self.segment_entries), cast("Any", self.keys)
+        if (
+            type(entries) is not int
+            or not MIN_SEGMENT_ENTRIES <= entries <= DEFAULT_SEGMENT_ENTRIES
+            or entries & (entries - 1)
+        ):
+            raise FormatError("segment_entries", f"{entries!r} is no power of two from 256 to 65536")
+        if not isinstance(keys, str) or not keys or any(c in keys for c in '"\\\n\0'):
+            raise FormatError("keys", f"{keys!r} is no path of a directory")
+
+    @classmethod
+    def parse(cls, raw: bytes, what: str) -> Config:
+        """Return the configuration that the file's bytes spell. Raises: FormatError naming the field."""
+        try:
+            fields: dict[str, Any] = tomllib.loads(raw.decode())
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as err:
+            raise FormatError(what, f"is no TOML ({err})") from err
+        unknown = sorted(set(fields) - set(cls.__slots__))
+        if unknown:
+            raise FormatError(f"{what}, {unknown[0]}", f"is no setting; there are {', '.join(cls.__slots__)}")
+        if "origin" not in fields:
+            raise FormatError(f"{what}, origin", "is missing")
+        try:
+            return cls(**fields)
+        except FormatError as err:
+            raise FormatError(f"{what}, {err.what}", err.reason) from err
+
+    def format(self) -> bytes:
+        """Return the file's bytes."""
+        return _CONFIG.format(origin=self.origin, segment_entries=self.segment_entries, keys=self.keys).encode()
+
+
+class Ledger:
+    """A directory of partitions. Make one with `create`, get at it with `open`; it may be used from several threads."""
+
+    def __init__(
+        self,
+        path: Path,
+        config: Config,
+        *,
+        disk: Disk | None = None,
+        clock: Clock = time.time_ns,
+        passphrase: bytes | None = None,
+    ) -> None:
+        """Not for users: `create` and `open` check what is there."""
+        self.path = path
+        self.config = config
+        self._files = Files(disk)
+        self._clock = clock
+        self._passphrase = passphrase
+        self._open: dict[str, Partition] = {}
+        self._mutex = threading.Lock()
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        *,
+        origin: str,
+        segment_entries: int = DEFAULT_SEGMENT_ENTRIES,
+        keys: str = "keys",
+        passphrase: bytes | None = None,
+        disk: Disk | None = None,
+        clock: Clock = time.time_ns,
+    ) -> Ledger:
+        """Create a ledger and return it.
+
+        path: its directory, made if it is missing. origin: prefix of the partitions' origins, a URL without scheme,
+        such as audit.example.com. segment_entries: entries a segment file, a power of two from 256 to 65,536. keys:
+        directory of the keys, relative to `path`. passphrase: encrypts the private keys. disk, clock: for tests.
+        Raises: FormatError; ConflictError where there is a ledger.
+        """
+        config = Config(origin, segment_entries, keys)
+        files = Files(disk)
+        root = Path(path)
+        if files.exists(root / CONFIG_NAME):
+            raise ConflictError(f"{root}: there is a ledger already")
+        files.ensure_dir(root)
+        files.create(root / CONFIG_NAME, config.format())
+        return cls(root, config, disk=disk, clock=clock, passphrase=passphrase)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        passphrase: bytes | None = None,
+        disk: Disk | None = None,
+        clock: Clock = time.time_ns,
+    ) -> Ledger:
+        """Return the ledger at `path`. passphrase: of its private keys where they are encrypted.
+
+        Raises: NotFoundError, FormatError naming the setting of `tlog.toml` that is wrong. Cost: one small read.
+        """
+        root = Path(path)
+        try:
+            raw = Files(disk).read(root / CONFIG_NAME, MAX_CONFIG_SIZE)
+        except NotFoundError as err:
+            raise NotFoundError(f"{root}: there is no ledger; 'tlog init --origin NAME {root}' creates one") from err
+        return cls(root, Config.parse(raw, str(root / CONFIG_NAME)), disk=disk, clock=clock, passphrase=passphrase)
+
+    def partition(self, name: str) -> Partition:
+        """Return the partition with this name; the same object at every call.
+
+        A partition that does not exist is created by its first append. Raises: FormatError for names that are not
+        allowed.
+        """
+        check_partition_name(name)
+        with self._mutex:
+            found = self._open.get(name)
+            if found is None:
+                found = self._open[name] = Partition(
+                    self._files,
+                    PartitionPaths(self.path, self.path / self.config.keys, name),
+                    origin_of(self.config.origin, name),
+                    self.config.segment_entries,
+                    passphrase=self._passphrase,
+                    clock=self._clock,
+                )
+            return found
+
+    def partitions(self) -> list[str]:
+        """Return the names of the partitions that exist, sorted. Directories with other names are passed over."""
+        names = []
+        for name in self._files.disk.list_dir(self.path / "partitions"):
+            try:
+                names.append(check_partition_name(name))
+            except FormatError:
+                continue
+        return names
+
+    def close(self) -> None:
+        """Write what was submitted and release all files."""
+        with self._mutex:
+            for partition in self._open.values():
+                partition.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

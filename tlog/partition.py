@@ -1,0 +1,348 @@
+"""A partition: one log, with everything that its owner does with it.
+
+Reading needs neither lock nor private key. The write end is opened at the first append, and opened anew in a child
+process after a fork.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tlog.audit import Report, audit
+from tlog.checkpoint import Checkpoint
+from tlog.entry import Entry, encode_payload, encode_raw_payload, parse_entry
+from tlog.errors import ConflictError, CorruptLedgerError, NotFoundError
+from tlog.export import ExportReport, export
+from tlog.fsck import FsckReport, fsck
+from tlog.hashing import leaf_hash
+from tlog.integrate import Progress, chain_head
+from tlog.keys import SigningKey, VerifierKey
+from tlog.names import check_partition_name
+from tlog.policy import Policy
+from tlog.publisher import Publisher, read_signed_state
+from tlog.reader import TileCache, TileReader
+from tlog.receipt import BulkReceipt, PendingReceipt, Receipt
+from tlog.seal import SealReport, seal
+from tlog.sequencer import Clock, Sequencer
+from tlog.storage.checkpoints import CheckpointFiles
+from tlog.storage.disk import Files
+from tlog.storage.keyfiles import KeyFiles
+from tlog.storage.layout import PartitionPaths
+from tlog.storage.segments import SegmentReader
+from tlog.storage.tail import read_mark
+from tlog.storage.tiles import TileFiles
+from tlog.tile import TILE_WIDTH
+from tlog.tlogproof import ConsistencyProof, Proof
+from tlog.writer import Writer
+
+FOLLOW_INTERVAL_S = 0.1
+"""How often `follow` looks for new entries."""
+
+
+class Partition:
+    """One log of a ledger. Get it from `Ledger.partition`. It may be used from several threads."""
+
+    def __init__(
+        self,
+        files: Files,
+        paths: PartitionPaths,
+        origin: str,
+        segment_entries: int,
+        *,
+        passphrase: bytes | None = None,
+        clock: Clock = time.time_ns,
+    ) -> None:
+        """Not for users. origin: of the log. passphrase: of its private key where that is encrypted."""
+        self.name = check_partition_name(paths.name)
+        self.origin = origin
+        self.files = files
+        self.paths = paths
+        self.segments = SegmentReader(files, paths, segment_entries)
+        self.tiles = TileFiles(files, paths.root)
+        self.checkpoints = CheckpointFiles(files, paths)
+        self._passphrase = passphrase
+        self._clock = clock
+        self._cache = TileCache()
+        self._published: tuple[bytes, Checkpoint, TileReader] | None = None
+        self._writer: Writer | None = None
+        self._opening = threading.Lock()
+
+    # Writing
+
+    def append(self, data: Any, *, meta: dict[str, Any] | None = None) -> Receipt:
+        """Append one event and return when it is durable.
+
+        data: any JSON value; what JSON cannot carry unaltered is refused (`tlog.jsontext`). meta: what the log itself
+        attests about the submission, such as the authenticated writer; never the submitter's words.
+        Raises: FormatError naming the field; CommitUnknownError where the write failed, and then at every call until
+        `reopen`; CorruptLedgerError, StorageError.
+        Cost: one write and one sync, shared with all threads that append at the same time.
+        """
+        return self._write_end().append(encode_payload(data, meta))
+
+    def append_json(self, text: bytes | str, *, meta: dict[str, Any] | None = None) -> Receipt:
+        """Like `append`, for JSON text, which is checked and kept byte for byte."""
+        return self._write_end().append(encode_raw_payload(text, meta))
+
+    def submit(self, data: Any, *, meta: dict[str, Any] | None = None) -> PendingReceipt:
+        """Append one event without waiting; the receipt's `result()` waits. Raises: FormatError at once."""
+        return self._write_end().submit(encode_payload(data, meta))
+
+    def append_many(self, events: Iterable[Any]) -> BulkReceipt:
+        """Append events from any iterable, each like `append`; all are durable on return.
+
+        Raises: RefusedItemError, whose `index` says which event was refused; the events before it are durable then.
+        Memory: two chunks of 4,096 events or 4 MiB, whatever the iterable's length.
+        """
+        return self._write_end().append_many(map(encode_payload, events))
+
+    def append_many_json(self, texts: Iterable[bytes | str]) -> BulkReceipt:
+        """Like `append_many`, for JSON texts, which are checked and kept byte for byte."""
+        return self._write_end().append_many(map(encode_raw_payload, texts))
+
+    def publish(self, *, progress: Progress | None = None) -> Checkpoint:
+        """Integrate all durable entries, sign a checkpoint over them, publish it and return it.
+
+        Does nothing where no entry was added since the last one. progress: told how many entries are integrated.
+        Raises: CorruptLedgerError naming the first bad entry or tile, where the files disagree with each other or with
+        what was signed before; nothing is signed then. StorageError.
+        """
+        writer = self._write_end()
+        publisher = Publisher(self.files, self.paths, self.segments, self.origin)
+        return publisher.publish(writer.durable_size, self._passphrase, progress)
+
+    def create(self, passphrase: bytes | None = None) -> VerifierKey:
+        """Create the partition with a key of its own; appending to a new partition does it too.
+
+        passphrase: encrypts the private key. Raises: ConflictError where there is one already.
+        """
+        key = SigningKey.generate(self.origin)
+        KeyFiles(self.files, self.paths).create(key, passphrase)
+        self.files.ensure_dir(self.paths.segments)
+        return key.verifier_key
+
+    def reopen(self) -> None:
+        """Open the write end again after CommitUnknownError, recovering what is on disk."""
+        self.close()
+        self._write_end()
+
+    def close(self) -> None:
+        """Write what was submitted and release the files; appending opens them again."""
+        with self._opening:
+            writer, self._writer = self._writer, None
+            if writer is not None and writer.pid == os.getpid():
+                writer.close()
+
+    # Reading
+
+    @property
+    def exists(self) -> bool:
+        """Whether the partition was created."""
+        return self.files.exists(self.paths.root)
+
+    @property
+    def size(self) -> int:
+        """The number of durable entries. Raises: NotFoundError where there is no such partition."""
+        mark = read_mark(self.files, self.paths)
+        if mark is not None:
+            return mark.seq
+        self._require()
+        return self.segments.count()
+
+    @property
+    def vkey(self) -> VerifierKey:
+        """The verifier key. Raises: NotFoundError, FormatError."""
+        return KeyFiles(self.files, self.paths).verifier_key()
+
+    def entry(self, seq: int) -> Entry:
+        """Return one entry, its own hash checked. Raises: NotFoundError, CorruptLedgerError, VerificationError."""
+        if not 0 <= seq < self.size:
+            raise NotFoundError(f"entry {seq}: partition {self.name} has the entries 0 to {self.size - 1}")
+        entry = parse_entry(self.segments.line(seq))
+        if entry.seq != seq:
+            raise CorruptLedgerError("the line is another entry", place=f"entry {seq}", seq=seq, found=str(entry.seq))
+        return entry
+
+    def entries(self, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
+        """Yield the durable entries [start, stop) in order, hash and link to the entry before checked.
+
+        stop: all that are durable when the call is made unless given. Memory: 1 MiB. Raises: CorruptLedgerError.
+        """
+        size = self.size
+        stop = size if stop is None else min(stop, size)
+        previous: Entry | None = None
+        for lines in self.segments.chunks(max(start, 0), stop):
+            for line in lines:
+                entry = parse_entry(line)
+                expected = max(start, 0) if previous is None else previous.seq + 1
+                if entry.seq != expected or (previous is not None and entry.prev_hash != previous.hash):
+                    raise CorruptLedgerError(
+                        "the entry does not follow the one before it", place=f"entry {expected}", seq=expected
+                    )
+                yield entry
+                previous = entry
+
+    def follow(self, start: int | None = None, *, stop: threading.Event | None = None) -> Iterator[Entry]:
+        """Yield entries as they become durable, for ever.
+
+        start: the first seq, the next one to be appended unless given. stop: ends the iteration when it is set.
+        """
+        seq = self.size if start is None else start
+        stop = threading.Event() if stop is None else stop
+        while not stop.is_set():
+            for entry in self.entries(seq):
+                yield entry
+                seq = entry.seq + 1
+            stop.wait(FOLLOW_INTERVAL_S)
+
+    def checkpoint(self, tree_size: int | None = None) -> Checkpoint:
+        """Return the published checkpoint, or the one that was signed at this tree size.
+
+        Its signature is checked with the partition's own key. Raises: NotFoundError, VerificationError.
+        """
+        if tree_size is None:
+            return self._tree()[0]
+        found = self.checkpoints.at_least(tree_size)
+        if found is None or found.tree_size != tree_size:
+            near = "" if found is None else f"; the next larger one is of size {found.tree_size}"
+            raise NotFoundError(f"checkpoint of size {tree_size}: partition {self.name} has signed none{near}")
+        return Policy.for_log(self.vkey).authenticate(found).checkpoint
+
+    def prove(self, seq: int) -> Proof:
+        """Return the proof that an entry is in the published tree; it carries the entry and the checkpoint.
+
+        Raises: NotFoundError where the published checkpoint does not cover the entry yet; CorruptLedgerError,
+        TileMismatchError where the files do not bear the proof out. Cost: a few tiles, from memory where they were used
+        lately.
+        """
+        return self.prove_many([seq])[0]
+
+    def prove_many(self, seqs: Sequence[int]) -> list[Proof]:
+        """Return a proof for each of `seqs`, all under one checkpoint. Raises: as `prove`."""
+        checkpoint, tree = self._tree()
+        return [self._prove(seq, checkpoint, tree) for seq in seqs]
+
+    def prove_consistency(self, old_size: int, new_size: int | None = None) -> ConsistencyProof:
+        """Return the proof that the tree of `old_size` entries is a prefix of the published one.
+
+        new_size: a tree size that a checkpoint was signed for, the published one unless given.
+        Raises: NotFoundError, FormatError, TileMismatchError.
+        """
+        checkpoint, tree = self._tree()
+        if new_size is not None and new_size != checkpoint.tree_size:
+            checkpoint = self.checkpoint(new_size)
+            tree = TileReader(self.tiles, checkpoint.tree_size, checkpoint.root_hash, self._cache)
+        return ConsistencyProof(old_size, tree.consistency_proof(old_size), checkpoint)
+
+    def verify(
+        self, *, checkpoint: bytes | None = None, policy: Policy | None = None, progress: Progress | None = None
+    ) -> Report:
+        """Check every entry, tile and checkpoint of the partition; return what was checked.
+
+        checkpoint: a signed checkpoint that was kept elsewhere; without one nothing shows that the end was not cut off,
+        and the report says "not anchored". policy: who is trusted to have signed; the partition's own key unless given.
+        progress: told how many entries are checked. Raises: VerificationError naming the first bad place.
+        Cost: two SHA-256 calls an entry and one a node. Memory: flat.
+        """
+        self._require()
+        policy = Policy.for_log(self.vkey) if policy is None else policy
+        mark = read_mark(self.files, self.paths)
+        return audit(
+            self.segments,
+            self.tiles,
+            self.checkpoints,
+            policy,
+            partition=self.name,
+            acknowledged=0 if mark is None else mark.seq,
+            kept=checkpoint,
+            progress=progress,
+        )
+
+    def fsck(self, *, repair: bool = False, progress: Progress | None = None) -> FsckReport:
+        """Compare everything stored with everything derived from it; report all findings instead of the first.
+
+        repair: rebuild derived files (tiles, manifests, the published copy of the last checkpoint).
+        Raises: NotFoundError where there is no such partition; StorageError.
+        """
+        self._require()
+        return fsck(self.files, self.paths, self.segments, repair=repair, progress=progress)
+
+    def export(self, directory: str | Path, *, progress: Progress | None = None) -> ExportReport:
+        """Write the published tree as a static tlog-tiles site, with entry bundles, checkpoint and verifier key.
+
+        directory: made if it is missing. Raises: NotFoundError, CorruptLedgerError, StorageError.
+        """
+        checkpoint, _ = self._tree()
+        return export(
+            self.files, self.segments, Path(directory), checkpoint=checkpoint, vkey=self.vkey, progress=progress
+        )
+
+    def seal(self, *, progress: Progress | None = None) -> SealReport:
+        """Compress the complete segments that the published tree covers. Raises: CorruptLedgerError, StorageError."""
+        _, tree = self._tree()
+        return seal(self.files, self.paths, self.segments, tree, progress)
+
+    # Helpers
+
+    def _require(self) -> None:
+        if not self.exists:
+            raise NotFoundError(f"partition {self.name}: there is none in {self.paths.ledger}")
+
+    def _write_end(self) -> Writer:
+        writer = self._writer
+        if writer is None or writer.pid != os.getpid():
+            with self._opening:
+                writer = self._writer
+                if writer is None or writer.pid != os.getpid():
+                    writer = self._writer = self._open_writer()
+        return writer
+
+    def _open_writer(self) -> Writer:
+        if not self.files.exists(self.paths.verifier_key):
+            with contextlib.suppress(ConflictError):  # another process was first
+                self.create(self._passphrase)
+        state = read_signed_state(self.files, self.paths, self.vkey)
+        if state is not None:
+            chain_head(self.segments, TileReader(self.tiles, state.latest.tree_size, state.latest.root_hash))
+        minimum_size = 0 if state is None else state.record.tree_size
+        sequencer = Sequencer(self.files, self.paths, self.segments.segment_entries, minimum_size, self._clock)
+        return Writer(sequencer, self.name)
+
+    def _tree(self) -> tuple[Checkpoint, TileReader]:
+        """Return the published checkpoint, its signature checked, and the reader of its tree."""
+        self._require()
+        checkpoint = self.checkpoints.published()
+        if checkpoint is None:
+            raise NotFoundError(
+                f"checkpoint: partition {self.name} has published none; 'tlog publish {self.name}' does"
+            )
+        cached = self._published
+        if cached is None or cached[0] != checkpoint.raw:
+            Policy.for_log(self.vkey).authenticate(checkpoint)
+            tree = TileReader(self.tiles, checkpoint.tree_size, checkpoint.root_hash, self._cache)
+            cached = self._published = (checkpoint.raw, checkpoint, tree)
+        return cached[1], cached[2]
+
+    def _prove(self, seq: int, checkpoint: Checkpoint, tree: TileReader) -> Proof:
+        if not 0 <= seq < tree.tree_size:
+            raise NotFoundError(
+                f"entry {seq}: the published checkpoint covers {tree.tree_size} entries of {self.name}; "
+                f"'tlog publish {self.name}' covers all"
+            )
+        line = self.segments.line(seq)
+        expected, found = tree.leaf_hashes(seq // TILE_WIDTH)[seq % TILE_WIDTH], leaf_hash(line)
+        if expected != found:
+            raise CorruptLedgerError(
+                "the entry is not the one in the tree",
+                place=f"entry {seq} ({self.segments.locate(seq)[0]})",
+                seq=seq,
+                expected=expected.hex(),
+                found=found.hex(),
+            )
+        return Proof(seq, tree.inclusion_proof(seq), checkpoint, line)

@@ -1,0 +1,179 @@
+"""Publication: sign what is durable and consistent with everything signed before, and make it fetchable.
+
+The order of steps is the safety property. While the key's lock is held:
+
+1. what the key signed last (its own record), the record of checkpoints and the published one must agree;
+2. the entries since then are integrated, tiles durable, and the root hash is computed a second time from the disk;
+3. the key's record advances, durably; only then is there a signature;
+4. the checkpoint goes into the record, then it is published.
+
+A crash between any two steps leaves a state from which the next call goes on. Source: c2sp.org/tlog-checkpoint ("a log
+must not sign a checkpoint that is inconsistent with any it signed before"), docs/crash-table.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tlog.checkpoint import Checkpoint
+from tlog.errors import CorruptLedgerError, VerificationError
+from tlog.hashing import EMPTY_ROOT
+from tlog.integrate import Progress, chain_head, edge_hashes, integrate, recompute_root, signed_edge
+from tlog.keys import SigningKey, VerifierKey
+from tlog.policy import Policy
+from tlog.reader import TileReader
+from tlog.storage.checkpoints import CheckpointFiles, SignerRecord
+from tlog.storage.disk import Files
+from tlog.storage.keyfiles import KeyFiles
+from tlog.storage.layout import PartitionPaths
+from tlog.storage.segments import SegmentReader
+from tlog.storage.tiles import TileFiles
+from tlog.tile import TILE_HEIGHT, Tile, edge_tiles
+
+
+@dataclass(frozen=True, slots=True)
+class SignedState:
+    """What was signed. latest: the largest signed checkpoint on disk. record: what the key says; ahead after a crash.
+    is_published: whether `latest` is the published one.
+    """
+
+    latest: Checkpoint
+    record: Checkpoint
+    is_published: bool
+
+
+def read_signed_state(files: Files, paths: PartitionPaths, key: VerifierKey) -> SignedState | None:
+    """Return what was signed for a partition, None where nothing was.
+
+    key: the partition's own. Raises: CorruptLedgerError where the key's record and the checkpoints disagree.
+    """
+    stored = CheckpointFiles(files, paths)
+    published, recorded = stored.published(), stored.last_recorded()
+    record = SignerRecord(files, paths).read()  # read last, because it advances first
+    latest = None
+    for checkpoint, place in ((published, paths.checkpoint), (recorded, paths.checkpoints)):
+        if checkpoint is None:
+            continue
+        try:
+            Policy.for_log(key).authenticate(checkpoint)
+        except VerificationError as err:
+            raise CorruptLedgerError(
+                f"the checkpoint is not signed with this partition's key ({err})", place=str(place)
+            ) from err
+        if latest is None or checkpoint.tree_size > latest.tree_size:
+            latest = checkpoint
+        elif checkpoint.tree_size == latest.tree_size and checkpoint.root_hash != latest.root_hash:
+            raise CorruptLedgerError(f"two checkpoints of size {latest.tree_size}", place=str(place))
+    if record is None:
+        if latest is None:
+            return None
+        raise CorruptLedgerError(
+            "checkpoints were signed, but the key's record of them is gone: restore it from where the key was kept",
+            place=str(paths.signed),
+        )
+    if record.origin != key.name:
+        raise CorruptLedgerError("the key's record is of another log", place=str(paths.signed))
+    if latest is None:
+        latest = Checkpoint(key.name, 0, EMPTY_ROOT)
+    same = record.tree_size == latest.tree_size
+    if record.tree_size < latest.tree_size or (same and record.root_hash != latest.root_hash):
+        raise CorruptLedgerError(
+            "the key's record is not the last that was signed: it, or the partition's files, were put back",
+            place=str(paths.signed),
+            expected=f"size {latest.tree_size}, root {latest.root_hash.hex()}",
+            found=f"size {record.tree_size}, root {record.root_hash.hex()}",
+        )
+    return SignedState(latest, record, published == latest)
+
+
+class Publisher:
+    """Signs and publishes the checkpoints of one partition."""
+
+    def __init__(self, files: Files, paths: PartitionPaths, segments: SegmentReader, origin: str) -> None:
+        self._files = files
+        self._paths = paths
+        self._segments = segments
+        self._origin = origin
+        self._tiles = TileFiles(files, paths.root)
+        self._checkpoints = CheckpointFiles(files, paths)
+
+    def publish(
+        self, durable_size: Callable[[], int], passphrase: bytes | None = None, progress: Progress | None = None
+    ) -> Checkpoint:
+        """Publish a checkpoint over all durable entries and return it; the published one where nothing was added.
+
+        durable_size: asked for the number of durable entries while the key's lock is held.
+        Raises: CorruptLedgerError where files and signed checkpoints disagree; nothing is signed then. StorageError.
+        Cost: three SHA-256 calls an entry since the last checkpoint and two a node.
+        """
+        keys = KeyFiles(self._files, self._paths)
+        with keys.locked():
+            key = keys.load(self._origin, passphrase)
+            state = read_signed_state(self._files, self._paths, key.verifier_key)
+            size = durable_size()
+            if state is not None:
+                _refuse_rollback(state, size, self._paths)
+                if size == state.latest.tree_size and state.latest.signatures:
+                    if not state.is_published:
+                        self._checkpoints.publish(state.latest)
+                    return state.latest
+            latest = state.latest if state is not None else Checkpoint(self._origin, 0, EMPTY_ROOT)
+            root = self._integrate(latest, state.record if state is not None else latest, size, progress)
+            checkpoint = self._sign(Checkpoint(self._origin, size, root), key)
+            self._checkpoints.record(checkpoint)
+            self._checkpoints.publish(checkpoint)
+        for tile in edge_tiles(latest.tree_size):
+            if (tile.index + 1) << TILE_HEIGHT <= size >> TILE_HEIGHT * tile.level:
+                self._tiles.remove_partials(Tile(tile.level, tile.index))
+        return checkpoint
+
+    def _integrate(self, latest: Checkpoint, record: Checkpoint, size: int, progress: Progress | None) -> bytes:
+        """Return the root hash over `size` entries, found twice, after storing all tiles of that tree."""
+        reader = TileReader(self._tiles, latest.tree_size, latest.root_hash)
+        builder = signed_edge(self._tiles, latest)
+        head = chain_head(self._segments, reader)
+        for stop in (record.tree_size, size):
+            head = integrate(
+                self._segments,
+                self._tiles,
+                builder,
+                head=head,
+                partition=self._paths.name,
+                stop=stop,
+                progress=progress,
+            )
+            if stop == record.tree_size and builder.root() != record.root_hash:
+                raise CorruptLedgerError(
+                    f"the key has signed another tree of size {stop} than these entries make",
+                    place=str(self._paths.segments),
+                    expected=record.root_hash.hex(),
+                    found=builder.root().hex(),
+                )
+        root = builder.root()
+        again = recompute_root(self._segments, edge_hashes(reader), latest.tree_size, size)
+        if root != again:
+            raise CorruptLedgerError(
+                f"two computations of the root at size {size} disagree: memory or disk is failing; nothing was signed",
+                place=f"entries {latest.tree_size} to {size - 1}",
+                expected=again.hex(),
+                found=root.hex(),
+            )
+        return root
+
+    def _sign(self, checkpoint: Checkpoint, key: SigningKey) -> Checkpoint:
+        """Advance the key's record, then sign, and check the signature before anybody sees it."""
+        SignerRecord(self._files, self._paths).advance(checkpoint)
+        signed = checkpoint.sign(key)
+        Policy.for_log(key.verifier_key).verify(signed)
+        return signed
+
+
+def _refuse_rollback(state: SignedState, size: int, paths: PartitionPaths) -> None:
+    if size < state.record.tree_size:
+        raise CorruptLedgerError(
+            f"the key has signed {state.record.tree_size} entries, {size} are here: the data was rolled back or cut; "
+            "restore the missing segments, and 'tlog fsck' shows whether they fit",
+            place=str(paths.segments),
+            seq=size,
+        )

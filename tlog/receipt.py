@@ -1,0 +1,81 @@
+"""What a writer gets back: receipts of durable entries, at once or later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tlog.errors import FormatError
+from tlog.group import Group, GroupCommit
+from tlog.storage.segments import seq_of
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A durable entry. seq: its position, the leaf index. hash: its 32-byte chain hash, the next entry's prev_hash."""
+
+    seq: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BulkReceipt:
+    """Durable entries [start, stop) of one `append_many`; where other writers were at work, theirs lie between.
+
+    count: how many were appended. start: seq of the first. stop: seq of the last plus one. hash: 32-byte chain hash of
+    the last. For count 0, start and stop are 0 and the hash is empty.
+    """
+
+    count: int
+    start: int
+    stop: int
+    hash: bytes
+
+
+class PendingReceipt:
+    """The future of one submitted entry."""
+
+    __slots__ = ("_group", "_groups", "_index")
+
+    def __init__(self, groups: GroupCommit, group: Group, index: int) -> None:
+        self._groups = groups
+        self._group = group
+        self._index = index
+
+    def done(self) -> bool:
+        """Whether the entry is durable or was refused."""
+        return self._group.done
+
+    def result(self, timeout: float | None = None) -> Receipt:
+        """Return the receipt when the entry is durable.
+
+        timeout: seconds to wait, for ever unless given. Raises: TimeoutError; otherwise what `append` raises.
+        """
+        if not self._groups.wait(self._group, -1 if timeout is None else max(timeout, 0)):
+            raise TimeoutError(f"the entry is not durable after {timeout} seconds")
+        return receipt_of(self._group, self._index)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what `result` would raise, None where the entry is durable. Raises: TimeoutError."""
+        try:
+            self.result(timeout)
+        except TimeoutError:
+            raise
+        except Exception as err:  # noqa: BLE001 - a future returns what it would raise
+            return err
+        return None
+
+
+def receipt_of(group: Group, index: int) -> Receipt:
+    """Return the receipt of one entry of a group that is done. Raises: FormatError where the entry was refused."""
+    line = group.lines[index]
+    if isinstance(line, FormatError):
+        raise line
+    seq = seq_of(line)
+    if seq is None:
+        raise AssertionError("a committed line has a seq")
+    return Receipt(seq, hash_of(line))
+
+
+def hash_of(line: bytes) -> bytes:
+    """Return the 32-byte chain hash at the end of a line with newline."""
+    return bytes.fromhex(line[-67:-3].decode())

@@ -1,0 +1,147 @@
+"""The published checkpoint, the record of every checkpoint ever signed, and the signer's own record.
+
+The signer's record lies with the key, not with the data: data restored from an old backup meets a record that is ahead
+of it. Its content is the text of the checkpoint (origin, size, root hash), unsigned.
+Source: docs/formats.md, "Checkpoints" and "Signer's record".
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+import orjson
+
+from tlog._strict import format_base64
+from tlog.checkpoint import Checkpoint
+from tlog.errors import CorruptLedgerError, Error, FormatError, NotFoundError
+from tlog.note import MAX_NOTE_SIZE
+from tlog.storage.disk import Files
+from tlog.storage.layout import PartitionPaths
+from tlog.storage.lines import LineFile, Mark, find_line, last_line
+
+READ_SIZE = 1 << 20
+MAX_RECORD_SIZE = 1024
+
+_TREE_SIZE = re.compile(rb'\{"tree_size":(0|[1-9][0-9]{0,18}),')
+
+
+def _tree_size_of(line: bytes) -> int | None:
+    match = _TREE_SIZE.match(line)
+    return None if match is None else int(match[1])
+
+
+class CheckpointFiles:
+    """The checkpoints of one partition. What is read is unverified."""
+
+    def __init__(self, files: Files, paths: PartitionPaths) -> None:
+        self._files = files
+        self._paths = paths
+
+    def published(self) -> Checkpoint | None:
+        """Return the published checkpoint, or None before the first. Raises: FormatError."""
+        return self._parse_file()
+
+    def publish(self, checkpoint: Checkpoint) -> None:
+        """Put a signed checkpoint in the place of the published one."""
+        self._files.replace(self._paths.checkpoint, checkpoint.raw)
+
+    def record(self, checkpoint: Checkpoint) -> None:
+        """Add a signed checkpoint to the record, durably; a line that a crash left unfinished is removed first."""
+        path = self._paths.checkpoints
+        if self._files.exists(path):
+            with self._files.opened(path, os.O_RDWR) as fd:
+                disk = self._files.disk
+                last = last_line(LineFile(disk, fd, path, _tree_size_of))
+                end = 0 if last is None else last.offset + len(last.text) + 1
+                if end < disk.size(fd):
+                    disk.truncate(fd, end, path)
+        self._files.append(path, format_record(checkpoint))
+
+    def last_recorded(self) -> Checkpoint | None:
+        """Return the last checkpoint of the record, or None."""
+        if not self._files.exists(self._paths.checkpoints):
+            return None
+        with self._files.opened(self._paths.checkpoints) as fd:
+            last = last_line(LineFile(self._files.disk, fd, self._paths.checkpoints, _tree_size_of))
+        return None if last is None else self._parse(last.text, last.offset)
+
+    def at_least(self, tree_size: int) -> Checkpoint | None:
+        """Return the smallest recorded checkpoint with at least this tree size, or None. Cost: a few small reads."""
+        path = self._paths.checkpoints
+        if not self._files.exists(path):
+            return None
+        with self._files.opened(path) as fd:
+            file = LineFile(self._files.disk, fd, path, _tree_size_of)
+            last = last_line(file)
+            if last is None or tree_size > last.number:
+                return None
+            found = find_line(file, Mark(0, 0), Mark(last.number + 1, last.offset + len(last.text) + 1), tree_size)
+        return None if found is None else self._parse(found.text, found.offset)
+
+    def all(self) -> Iterator[Checkpoint]:
+        """Yield every recorded checkpoint in order. Memory: one at a time. Raises: CorruptLedgerError."""
+        path, offset, position, rest = self._paths.checkpoints, 0, 0, b""
+        if not self._files.exists(path):
+            return
+        with self._files.opened(path) as fd:
+            while part := self._files.disk.read_at(fd, READ_SIZE, offset, path):
+                offset += len(part)
+                lines = (rest + part).split(b"\n")
+                rest = lines.pop()
+                for line in lines:
+                    yield self._parse(line, position)
+                    position += len(line) + 1
+        if rest:
+            raise CorruptLedgerError("the last line is unfinished", place=f"{path}, byte {position}")
+
+    def _parse(self, line: bytes, offset: int) -> Checkpoint:
+        try:
+            fields = orjson.loads(line)
+            checkpoint = Checkpoint.parse(fields["note"].encode())
+            if format_record(checkpoint) != line + b"\n":
+                raise FormatError("record", "is not canonical")
+        except (FormatError, orjson.JSONDecodeError, TypeError, KeyError, AttributeError, UnicodeEncodeError) as err:
+            place = f"{self._paths.checkpoints}, byte {offset}"
+            raise CorruptLedgerError(f"the line is no record of a checkpoint ({err})", place=place) from err
+        return checkpoint
+
+    def _parse_file(self) -> Checkpoint | None:
+        if not self._files.exists(self._paths.checkpoint):
+            return None
+        try:
+            return Checkpoint.parse(self._files.read(self._paths.checkpoint, MAX_NOTE_SIZE))
+        except FormatError as err:
+            raise FormatError(str(self._paths.checkpoint), str(err)) from err
+
+
+def format_record(checkpoint: Checkpoint) -> bytes:
+    """Return the line of the record for a signed checkpoint, with its newline."""
+    fields = {
+        "tree_size": checkpoint.tree_size,
+        "root_hash": format_base64(checkpoint.root_hash),
+        "note": checkpoint.raw.decode(),
+    }
+    return orjson.dumps(fields) + b"\n"
+
+
+class SignerRecord:
+    """The largest tree that a key has signed, kept beside the key."""
+
+    def __init__(self, files: Files, paths: PartitionPaths) -> None:
+        self._files = files
+        self._path = paths.signed
+
+    def read(self) -> Checkpoint | None:
+        """Return what was signed last, or None where nothing was. Raises: CorruptLedgerError."""
+        try:
+            return Checkpoint.parse_text(self._files.read(self._path, MAX_RECORD_SIZE))
+        except NotFoundError:
+            return None
+        except Error as err:
+            raise CorruptLedgerError(f"the signer's record cannot be read ({err})", place=str(self._path)) from err
+
+    def advance(self, checkpoint: Checkpoint) -> None:
+        """Note durably what is about to be signed. The caller holds the key's lock and has compared it with `read`."""
+        self._files.replace(self._path, checkpoint.text, mode=0o600)

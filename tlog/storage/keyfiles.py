@@ -1,0 +1,76 @@
+"""Key files: PKCS#8 PEM with mode 0600, the verifier key beside it, and the lock under which one process signs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+
+from tlog.errors import FormatError, NotFoundError
+from tlog.keys import MAX_PEM_SIZE, MAX_VKEY_LENGTH, SigningKey, VerifierKey
+from tlog.storage.disk import Files
+from tlog.storage.layout import PartitionPaths
+
+PRIVATE_MODE = 0o600
+
+
+class KeyFiles:
+    """The key files of one partition."""
+
+    def __init__(self, files: Files, paths: PartitionPaths) -> None:
+        self._files = files
+        self._paths = paths
+
+    def exist(self) -> bool:
+        """Whether there is a private key."""
+        return self._files.exists(self._paths.private_key)
+
+    def create(self, key: SigningKey, passphrase: bytes | None = None) -> None:
+        """Store a new key durably. Raises: ConflictError where there is one already."""
+        self._files.ensure_dir(self._paths.keys, 0o700)
+        self._files.create(self._paths.private_key, key.to_pem(passphrase), PRIVATE_MODE)
+        self._files.replace(self._paths.verifier_key, f"{key.verifier_key}\n".encode())
+
+    def load(self, origin: str, passphrase: bytes | None = None) -> SigningKey:
+        """Return the private key, named `origin`.
+
+        Raises: NotFoundError; FormatError where others than the owner may read the file, or it is no such key, or the
+        passphrase does not open it.
+        """
+        path = self._paths.private_key
+        with self._files.opened(path) as fd:
+            mode = stat.S_IMODE(os.fstat(fd).st_mode)
+            if mode & 0o077:
+                raise FormatError(str(path), f"its mode is {mode:04o}, so others may read the key; chmod 600 it")
+            pem = self._files.disk.read_at(fd, MAX_PEM_SIZE + 1, 0, path)
+        try:
+            key = SigningKey.from_pem(origin, pem, passphrase)
+        except FormatError as err:
+            raise FormatError(str(path), err.reason) from err
+        return key
+
+    def verifier_key(self) -> VerifierKey:
+        """Return the verifier key. Raises: NotFoundError, FormatError."""
+        path = self._paths.verifier_key
+        raw = self._files.read(path, MAX_VKEY_LENGTH + 1)
+        try:
+            return VerifierKey.parse(raw.decode("utf-8", "strict").removesuffix("\n"))
+        except UnicodeDecodeError as err:
+            raise FormatError(str(path), "is no verifier key") from err
+        except FormatError as err:
+            raise FormatError(str(path), str(err)) from err
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the key's lock for a `with` block: one process signs with a key at a time, whatever data it signs."""
+        path = self._paths.private_key
+        try:
+            fd = self._files.disk.open(path, os.O_RDONLY)
+        except NotFoundError as err:
+            raise NotFoundError(f"{path}: the private key is not here, so nothing can be signed") from err
+        try:
+            self._files.disk.lock(fd, path)
+            yield
+        finally:
+            self._files.disk.close(fd)

@@ -1,0 +1,84 @@
+"""Where the files of a ledger lie. Source: docs/formats.md, "Ledger directory"."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+CONFIG_NAME = "tlog.toml"
+DEFAULT_SEGMENT_ENTRIES = 1 << 16
+MIN_SEGMENT_ENTRIES = 1 << 8
+
+PLAIN_SUFFIX = ".jsonl"
+SEALED_SUFFIX = ".jsonl.zst"
+MANIFEST_SUFFIX = ".manifest"
+
+_SEGMENT = re.compile(r"([0-9]{20})(\.jsonl|\.jsonl\.zst|\.manifest)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionPaths:
+    """The paths of one partition. ledger: the ledger's directory. keys: where the keys lie. name: the partition's."""
+
+    ledger: Path
+    keys: Path
+    name: str
+
+    @property
+    def root(self) -> Path:
+        """The partition's directory, which is also the root of its static tiles."""
+        return self.ledger / "partitions" / self.name
+
+    @property
+    def segments(self) -> Path:
+        """The directory of the segment files."""
+        return self.root / "segments"
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever sequences; its content is the durable mark."""
+        return self.root / "lock"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The latest published checkpoint."""
+        return self.root / "checkpoint"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Every checkpoint ever signed here, one line of JSON each."""
+        return self.root / "checkpoints.jsonl"
+
+    @property
+    def private_key(self) -> Path:
+        """The private key; held by whoever signs."""
+        return self.keys / f"{self.name}.pem"
+
+    @property
+    def verifier_key(self) -> Path:
+        """The verifier key."""
+        return self.keys / f"{self.name}.vkey"
+
+    @property
+    def signed(self) -> Path:
+        """The signer's own record."""
+        return self.keys / f"{self.name}.signed"
+
+    def plain(self, first: int) -> Path:
+        """The segment file whose first entry is `first`."""
+        return self.segments / f"{first:020d}{PLAIN_SUFFIX}"
+
+    def sealed(self, first: int) -> Path:
+        """The compressed segment file whose first entry is `first`."""
+        return self.segments / f"{first:020d}{SEALED_SUFFIX}"
+
+    def manifest(self, first: int) -> Path:
+        """The manifest of a compressed segment."""
+        return self.segments / f"{first:020d}{MANIFEST_SUFFIX}"
+
+
+def parse_segment_name(name: str) -> tuple[int, str] | None:
+    """Return first seq and suffix of a segment file's name; None for any other name."""
+    match = _SEGMENT.fullmatch(name)
+    return None if match is None else (int(match[1]), match[2])
