@@ -214,7 +214,7 @@ def _require_roots(
         )
     if anchor is not None and published is not None and roots[anchor.tree_size] != anchor.root_hash:
         raise InconsistentLogError(
-            f"the log has signed two trees: its entries are not those of the checkpoint kept, of size {anchor.tree_size}",
+            f"the log has signed two trees: its entries are not those of the kept one, of size {anchor.tree_size}",
             old_note=anchor.checkpoint.raw,
             new_note=published.checkpoint.raw,
         )

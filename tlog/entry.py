@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from tlog._strict import MAX_TREE_SIZE
 from tlog.bundle import MAX_ENTRY_SIZE
 from tlog.errors import CorruptLedgerError, FormatError, VerificationError
-from tlog.jsontext import check_json, encode_json, parse_json
+from tlog.jsontext import check_json, encode_json, encode_json_many, parse_json
 
 GENESIS_HASH = b"0" * 64
 """The `prev_hash` of entry 0, in hex."""
@@ -34,7 +34,7 @@ _LINE = re.compile(
 )
 _DATA_KEY = b'"data":'
 _META_KEY = b'"meta":'
-_PAYLOAD_KEYS = (_DATA_KEY, _META_KEY)
+_PAYLOAD_KEYS = {_DATA_KEY, _META_KEY}
 
 
 class ChainHead(NamedTuple):
@@ -84,6 +84,23 @@ def encode_payload(data: Any, meta: dict[str, Any] | None = None) -> bytes:
     """
     payload = _DATA_KEY + encode_json(data)
     return _meta_part(meta) + payload if meta else payload
+
+
+def encode_payloads(values: Sequence[Any]) -> tuple[list[bytes], FormatError | None]:
+    """Return the payloads of `values` up to the first that JSON cannot carry, and the error of that one."""
+    key = _DATA_KEY
+    texts, error = encode_json_many(values)
+    return [key + text for text in texts], error
+
+
+def encode_raw_payloads(texts: Sequence[bytes | str]) -> tuple[list[bytes], FormatError | None]:
+    """Like `encode_payloads`, for JSON texts that are kept byte for byte."""
+    payloads: list[bytes] = []
+    try:
+        payloads.extend(encode_raw_payload(text) for text in texts)
+    except FormatError as err:
+        return payloads, err
+    return payloads, None
 
 
 def encode_raw_payload(text: bytes | str, meta: dict[str, Any] | None = None) -> bytes:
@@ -162,27 +179,50 @@ def check_chain(head: ChainHead, partition: bytes, lines: Sequence[bytes], where
     field follows. The JSON of these two is not parsed. where: the file, for errors.
     Raises: CorruptLedgerError naming the first bad entry. Cost: one SHA-256 call a line and no parsing.
     """
-    seq, last, ts = head
+    while lines:
+        # Lines whose seq has the same number of digits have their fields in the same places, and are checked together.
+        same = lines[: 10 ** len(str(head.seq)) - head.seq]
+        after = _check_aligned(head, partition, same)
+        head = _check_one_by_one(head, partition, same, where) if after is None else after
+        lines = lines[len(same) :]
+    return head
+
+
+def _check_aligned(head: ChainHead, partition: bytes, lines: Sequence[bytes]) -> ChainHead | None:
+    """Return the head after `lines`, None if one of them is wrong."""
+    count, seq = len(lines), head.seq
+    start = b'{"seq":%d,"ts":"' % seq
     middle = b'","partition":"%b","prev_hash":"' % partition
-    middle_size = len(middle) + 64
+    ts_end = len(start) + _TS_SIZE
+    body = ts_end + len(middle) + 64 + 2
+    sha, tail = sha256, _TAIL_SIZE
+    hashes = [sha(line[:-tail]).hexdigest() for line in lines]
+    times = [line[len(start) : ts_end] for line in lines]
+    header = b'{"seq":%%d,"ts":"%%b%b%%b",' % middle.replace(b"%", b"%%")
+    fields = [seq, head.ts, head.hash] * count
+    fields[0::3] = range(seq, seq + count)
+    fields[1::3] = times
+    fields[5::3] = [value.encode() for value in hashes[:-1]]
+    if (
+        b"".join([line[:body] for line in lines]) != header * count % tuple(fields)
+        or "".join([f',"hash":"{value}"}}' for value in hashes]).encode() != b"".join([line[-tail:] for line in lines])
+        or not {line[body : body + 7] for line in lines} <= _PAYLOAD_KEYS
+        or [head.ts, *times] != sorted([head.ts, *times])
+        or not all(_TS.fullmatch(ts) for ts in set(times))
+        or max(map(len, lines)) > MAX_ENTRY_SIZE
+    ):
+        return None
+    return ChainHead(seq + count, hashes[-1].encode(), times[-1])
+
+
+def _check_one_by_one(head: ChainHead, partition: bytes, lines: Sequence[bytes], where: str) -> ChainHead:
+    """Find the wrong line among `lines`. Raises: CorruptLedgerError."""
     for line in lines:
-        start = b'{"seq":%d,"ts":"' % seq
-        a = len(start)
-        b = a + _TS_SIZE
-        found_ts = line[a:b]
-        computed = sha256(line[:-_TAIL_SIZE]).hexdigest().encode()
-        if (
-            not line.startswith(start)
-            or line[b : b + middle_size] != middle + last
-            or line[-_TAIL_SIZE:] != b',"hash":"%b"}' % computed
-            or not line.startswith(_PAYLOAD_KEYS, b + middle_size + 2)
-            or (found_ts != ts and (found_ts < ts or _TS.fullmatch(found_ts) is None))
-            or len(line) > MAX_ENTRY_SIZE
-        ):
-            raise _explain(ChainHead(seq, last, ts), partition, line, where)
-        last, ts = computed, found_ts
-        seq += 1
-    return ChainHead(seq, last, ts)
+        after = _check_aligned(head, partition, [line])
+        if after is None:
+            raise _explain(head, partition, line, where)
+        head = after
+    raise AssertionError("lines that are right one by one are right together")
 
 
 def _explain(head: ChainHead, partition: bytes, line: bytes, where: str) -> CorruptLedgerError:

@@ -1,8 +1,8 @@
 """Integration: sequenced entries become leaves of the tree, from the bytes that are on disk.
 
 Two passes over the same entries, and neither takes anything from the other's memory. `integrate` reads the segment
-back, checks the chain, and makes tiles; `recompute_root` reads it again and folds leaf hashes onto the right edge that was
-signed before. A log may sign only where both find one root: one flipped bit in memory has ended a public log.
+back, checks the chain, and makes tiles; `recompute_root` reads it again and folds leaf hashes onto the right edge that
+was signed before. A log may sign only where both find one root: one flipped bit in memory has ended a public log.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import orjson
@@ -22,6 +23,7 @@ MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 
 _OPTIONS = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _ESCAPED_NUL = b"\\u0000"
+_LOOK = 32
 
 
 def encode_json(value: Any, what: str = "data") -> bytes:
@@ -40,6 +42,34 @@ def encode_json(value: Any, what: str = "data") -> bytes:
     if b"null" in text or _ESCAPED_NUL in text or _may_be_deep(text):
         _refuse_value(value, what, 0)
     return text
+
+
+def encode_json_many(values: Sequence[Any]) -> tuple[list[bytes], FormatError | None]:
+    """Return the JSON texts of `values` up to the first that is refused, and the error of that one, None if none is.
+
+    The same as `encode_json` on each. Cost: one orjson call a value; the looks at the texts are shared by 32 of them.
+    """
+    dumps, options = orjson.dumps, _OPTIONS
+    try:
+        texts = [dumps(value, None, options) for value in values]
+    except (TypeError, ValueError, RecursionError):
+        return _encode_one_by_one(values)
+    for start in range(0, len(texts), _LOOK):
+        text = b"".join(texts[start : start + _LOOK])
+        if b"null" in text or _ESCAPED_NUL in text or _may_be_deep(text):
+            _, error = _encode_one_by_one(values[start : start + _LOOK])
+            if error is not None:
+                return _encode_one_by_one(values)
+    return texts, None
+
+
+def _encode_one_by_one(values: Sequence[Any]) -> tuple[list[bytes], FormatError | None]:
+    texts: list[bytes] = []
+    try:
+        texts.extend(encode_json(value) for value in values)
+    except FormatError as err:
+        return texts, err
+    return texts, None
 
 
 def parse_json(text: bytes, what: str = "data") -> Any:

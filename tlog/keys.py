@@ -133,8 +133,6 @@ class VerifierKey:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-        if len(signature) != SIGNATURE_SIZE:
-            raise SignatureError(self.name, self.key_id)
         try:
             Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, message)
         except (InvalidSignature, ValueError) as err:

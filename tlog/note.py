@@ -130,7 +130,7 @@ def open_note(note: bytes | Note, keys: Iterable[VerifierKey]) -> OpenedNote:
     verified: dict[VerifierKey, NoteSignature] = {}
     for signature in parsed.signatures:
         key = known.get((signature.name, signature.key_id))
-        if key is None or verified.get(key) == signature:
+        if key is None:
             continue
         verify_line(key, parsed.text, signature)
         verified.setdefault(key, signature)

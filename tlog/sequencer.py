@@ -1,8 +1,8 @@
 """Sequencing: entries get their seq and are durable, in one chain, whatever number of processes append.
 
 A commit holds the partition's lock. What other processes appended since the last one is caught up on through the
-durable mark, and what a process left behind that died in the middle of a write is recovered. After a failed write or sync the
-sequencer is poisoned: nobody knows what is on disk until the partition is opened again.
+durable mark, and what a process left behind that died in the middle of a write is recovered. After a failed write or
+sync the sequencer is poisoned: nobody knows what is on disk until the partition is opened again.
 """
 
 from __future__ import annotations

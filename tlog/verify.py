@@ -14,8 +14,8 @@ from tlog.entry import Entry, parse_entry
 from tlog.errors import FormatError, InconsistentLogError, ProofError, VerificationError
 from tlog.hashing import leaf_hash
 from tlog.policy import LogSignedCheckpoint, Policy, VerifiedCheckpoint
+from tlog.proof import roots_from_consistency, verify_inclusion
 from tlog.proof import verify_consistency as verify_consistency_hashes
-from tlog.proof import verify_inclusion
 from tlog.tlogproof import ConsistencyProof, Proof
 
 
@@ -165,18 +165,16 @@ def _verify_prefix(old: LogSignedCheckpoint, new: LogSignedCheckpoint, proof: Co
         if proof.hashes:
             raise ProofError("a proof from the empty tree has no hashes", expected="0", found=str(len(proof.hashes)))
         return
-    sizes = (old.tree_size, new.tree_size)
-    try:
-        verify_consistency_hashes(*sizes, old.root_hash, new.root_hash, proof.hashes)
-    except ProofError as err:
-        # Does the proof fail at the old root only? Then the root it found is that of the new tree's first entries,
-        # and since the log signed another one for them, the log is convicted by its own proof.
-        if err.expected != old.root_hash.hex() or err.found is None:
-            raise
-        prefix_root = bytes.fromhex(err.found)
-        verify_consistency_hashes(*sizes, prefix_root, new.root_hash, proof.hashes)
+    if old.tree_size == new.tree_size:
+        verify_consistency_hashes(old.tree_size, new.tree_size, old.root_hash, new.root_hash, proof.hashes)
+        return
+    prefix_root, whole_root = roots_from_consistency(old.tree_size, new.tree_size, old.root_hash, proof.hashes)
+    if whole_root == new.root_hash and prefix_root != old.root_hash:
+        # The hashes lead to the signed new root, so `prefix_root` is that of the new tree's first entries; and since
+        # the log signed another one for them, it is convicted by its own proof.
         message = f"the log {new.origin} has replaced entries below {old.tree_size} that it had signed: it has forked"
-        raise _contradiction(message, old, new, proof) from err
+        raise _contradiction(message, old, new, proof)
+    verify_consistency_hashes(old.tree_size, new.tree_size, old.root_hash, new.root_hash, proof.hashes)
 
 
 def _contradiction(

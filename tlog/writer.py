@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from tlog.entry import largest_payload, too_large
 from tlog.errors import FormatError, RefusedItemError
@@ -12,9 +14,15 @@ from tlog.group import Group, GroupCommit
 from tlog.receipt import BulkReceipt, PendingReceipt, Receipt, receipt_of
 from tlog.sequencer import Sequencer
 
-BULK_ENTRIES = 4096
+BULK_ENTRIES = 8192
 BULK_BYTES = 1 << 22
 """What `append_many` hands over at once, whichever is reached first; two such chunks are in memory."""
+
+STEP_ENTRIES = 256
+"""Items that are taken from the caller's iterable and encoded together."""
+
+Encode = Callable[[Sequence[Any]], tuple[list[bytes], FormatError | None]]
+"""Returns the payloads of items up to the first bad one, and that one's error."""
 
 _ANY_SEQ = 10**19 - 1
 
@@ -46,23 +54,24 @@ class Writer:
         self._check_size(payload)
         return PendingReceipt(self._groups, *self._groups.submit((payload,)))
 
-    def append_many(self, payloads: Iterable[bytes]) -> BulkReceipt:
-        """Append many entries; all durable on return. While one chunk is written, the next is taken from `payloads`.
+    def append_many(self, items: Iterable[Any], encode: Encode) -> BulkReceipt:
+        """Append many entries; all durable on return. While one chunk is written, the next is encoded.
 
-        Raises: RefusedItemError where taking a payload raises FormatError; any other error that taking one raises.
-        In both cases what came before is made durable first.
+        Raises: RefusedItemError where `encode` refuses an item; any other error that taking an item raises. In both
+        cases what came before is made durable first.
         """
         bulk = _Bulk(self._groups)
-        source = iter(payloads)
+        source = iter(items)
         problem: BaseException | None = None
-        while problem is None:
-            chunk, problem = self._take(source)
+        is_done = False
+        while not is_done:
+            chunk, is_done, problem = self._take(source, encode)
             if chunk:
                 bulk.submit(chunk)
         receipt = bulk.finish()
         if isinstance(problem, FormatError):
             raise RefusedItemError(receipt.count, receipt.count, problem) from problem
-        if not isinstance(problem, StopIteration):
+        if problem is not None:
             raise problem
         return receipt
 
@@ -75,20 +84,37 @@ class Writer:
         self._groups.close()
         self._sequencer.close()
 
-    def _take(self, source: Iterator[bytes]) -> tuple[list[bytes], BaseException | None]:
-        """Return the next chunk, and what ended it if that was not its size."""
+    def _take(self, source: Iterator[Any], encode: Encode) -> tuple[list[bytes], bool, BaseException | None]:
+        """Return the next chunk, whether it is the last, and what ended it if that was not the end of the items."""
         chunk: list[bytes] = []
         size = 0
-        try:
-            while len(chunk) < BULK_ENTRIES and size < BULK_BYTES:
-                payload = next(source)
-                if len(payload) > self._safe_size:
-                    self._check_size(payload)
-                chunk.append(payload)
-                size += len(payload)
-        except BaseException as err:  # noqa: BLE001 - the caller's iterable may raise anything, and it is raised again
-            return chunk, err
-        return chunk, None
+        while len(chunk) < BULK_ENTRIES and size < BULK_BYTES:
+            items: list[Any] = []
+            problem: BaseException | None = None
+            try:
+                items.extend(itertools.islice(source, STEP_ENTRIES))
+            except BaseException as err:  # noqa: BLE001 - the caller's iterable may raise anything; it is raised again
+                problem = err
+            payloads, refused = encode(items)
+            if payloads and max(map(len, payloads)) > self._safe_size:
+                payloads, refused = self._cut_at_large(payloads, refused)
+            chunk += payloads
+            size += sum(map(len, payloads))
+            problem = refused or problem
+            if problem is not None or len(items) < STEP_ENTRIES:
+                return chunk, True, problem
+        return chunk, False, None
+
+    def _cut_at_large(
+        self, payloads: list[bytes], refused: FormatError | None
+    ) -> tuple[list[bytes], FormatError | None]:
+        """Return the payloads before the first that does not fit into an entry, and the error of that one."""
+        for number, payload in enumerate(payloads):
+            try:
+                self._check_size(payload)
+            except FormatError as err:
+                return payloads[:number], err
+        return payloads, refused
 
     def _check_size(self, payload: bytes) -> None:
         if len(payload) > self._safe_size:
