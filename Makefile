@@ -50,7 +50,7 @@ demo: $(STAMP)  ## the whole way of an event, on real input
 
 interop: $(STAMP)  ## check exported partitions and proofs with programs in Go that others wrote
 	@if command -v go >/dev/null 2>&1; then \
-	  $(BIN)/python interop/run.py; \
+	  $(BIN)/python -m interop.run; \
 	else \
 	  echo "interop: skipped, there is no go on this machine"; \
 	fi

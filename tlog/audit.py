@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from tlog._heap import keep_freed_memory
 from tlog.checkpoint import Checkpoint
 from tlog.entry import ChainHead, check_chain
 from tlog.errors import CorruptLedgerError, Error, InconsistentLogError, TileMismatchError, VerificationError
@@ -78,6 +79,7 @@ def audit(
     InconsistentLogError, with both notes, where the log signed another tree than the kept one.
     Cost: two SHA-256 calls an entry and one a node. Memory: about 2 MiB.
     """
+    keep_freed_memory()
     # (1) Who signed what.
     raw = checkpoints.published()
     published = None if raw is None else policy.verify(raw)

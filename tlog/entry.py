@@ -20,6 +20,7 @@ from tlog._strict import MAX_TREE_SIZE
 from tlog.bundle import MAX_ENTRY_SIZE
 from tlog.errors import CorruptLedgerError, FormatError, VerificationError
 from tlog.jsontext import check_json, encode_json, encode_json_many, parse_json
+from tlog.tile import TILE_WIDTH
 
 GENESIS_HASH = b"0" * 64
 """The `prev_hash` of entry 0, in hex."""
@@ -43,6 +44,22 @@ class ChainHead(NamedTuple):
     seq: int = 0
     hash: bytes = GENESIS_HASH
     ts: bytes = b""
+
+
+class Block(NamedTuple):
+    """Lines that stand one after another and end at the latest where a tile ends. entries: lines. text: with newlines."""
+
+    entries: int
+    text: bytes
+
+
+class Encoded(NamedTuple):
+    """Encoded entries. hashes: their chain hashes in hex. leaves: their leaf hashes. head: the chain after them."""
+
+    blocks: list[Block]
+    hashes: list[bytes]
+    leaves: list[bytes]
+    head: ChainHead
 
 
 @dataclass(frozen=True)
@@ -88,9 +105,7 @@ def encode_payload(data: Any, meta: dict[str, Any] | None = None) -> bytes:
 
 def encode_payloads(values: Sequence[Any]) -> tuple[list[bytes], FormatError | None]:
     """Return the payloads of `values` up to the first that JSON cannot carry, and the error of that one."""
-    key = _DATA_KEY
-    texts, error = encode_json_many(values)
-    return [key + text for text in texts], error
+    return encode_json_many(values, _DATA_KEY)
 
 
 def encode_raw_payloads(texts: Sequence[bytes | str]) -> tuple[list[bytes], FormatError | None]:
@@ -109,27 +124,35 @@ def encode_raw_payload(text: bytes | str, meta: dict[str, Any] | None = None) ->
     return _meta_part(meta) + payload if meta else payload
 
 
-def encode_lines(
-    head: ChainHead, partition: bytes, ts: bytes, payloads: Sequence[bytes]
-) -> tuple[list[bytes], ChainHead]:
-    """Return the lines, each with its newline, that chain `payloads` to `head`, and the head after them.
+def encode_lines(head: ChainHead, partition: bytes, ts: bytes, payloads: Sequence[bytes]) -> Encoded:
+    """Return the lines that chain `payloads` to `head`.
 
     ts: 27 bytes, not smaller than head.ts. payloads: from `encode_payload`.
     Raises: FormatError, and nothing is encoded, where a line would exceed 65,535 bytes.
-    Cost: one SHA-256 call an entry and no copy of the data but the line itself.
+    Cost: two SHA-256 calls an entry, and no copy of the data but the line itself.
     """
     middle = b',"ts":"%b","partition":"%b","prev_hash":"' % (ts, partition)
     seq, last = head.seq, head.hash
     room = MAX_ENTRY_SIZE - _TAIL_SIZE
-    lines = []
-    for payload in payloads:
-        body = b'{"seq":%d%b%b",%b' % (seq, middle, last, payload)
-        if len(body) > room:
-            raise too_large(len(payload), len(payload) - len(body) + room)
-        last = sha256(body).hexdigest().encode()
-        lines.append(b'%b,"hash":"%b"}\n' % (body, last))
-        seq += 1
-    return lines, ChainHead(seq, last, ts)
+    blocks, hashes, leaves = [], [], []
+    position = 0
+    while position < len(payloads):
+        stop = position + TILE_WIDTH - seq % TILE_WIDTH
+        lines = []
+        for payload in payloads[position:stop]:
+            body = b'{"seq":%d%b%b",%b' % (seq, middle, last, payload)
+            if len(body) > room:
+                raise too_large(len(payload), len(payload) - len(body) + room)
+            last = sha256(body).hexdigest().encode()
+            hashes.append(last)
+            # The leaf prefix stands where the newline of the line before will: one string serves hash and file.
+            line = b'\0%b,"hash":"%b"}' % (body, last)
+            leaves.append(sha256(line).digest())
+            lines.append(line)
+            seq += 1
+        blocks.append(Block(len(lines), b"".join(lines)[1:].replace(b"\0", b"\n") + b"\n"))
+        position = stop
+    return Encoded(blocks, hashes, leaves, ChainHead(seq, last, ts))
 
 
 def largest_payload(partition: str, seq: int) -> int:

@@ -13,11 +13,20 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from tlog.errors import CommitUnknownError, Error, FormatError
 
-Commit = Callable[[Sequence[bytes]], list[bytes]]
-"""Appends payloads, all or none, and returns their lines when they are durable."""
+
+class Committed(NamedTuple):
+    """Durable entries. first_seq: of the first of them. hashes: the chain hash of each, in hex."""
+
+    first_seq: int
+    hashes: Sequence[bytes]
+
+
+Commit = Callable[[Sequence[bytes]], Committed]
+"""Appends payloads, all or none, one after another, and returns when they are durable."""
 
 MAX_WAITING_BYTES = 1 << 24
 """Bytes of payload in one group at which `submit` waits for the writer instead of letting memory grow."""
@@ -26,14 +35,14 @@ MAX_WAITING_BYTES = 1 << 24
 class Group:
     """Payloads that are committed together, and what became of them."""
 
-    __slots__ = ("done", "error", "gate", "lines", "payloads", "size")
+    __slots__ = ("done", "error", "gate", "payloads", "results", "size")
 
     def __init__(self) -> None:
         self.payloads: list[bytes] = []
         self.size = 0
         self.gate = threading.Lock()
         self.done = False
-        self.lines: Sequence[bytes | FormatError] = ()
+        self.results: Sequence[Committed | FormatError] = ()
         self.error: BaseException | None = None
 
 
@@ -119,7 +128,7 @@ class GroupCommit:
             following = self._next = Group()
             following.gate.acquire()
         try:
-            group.lines = self._commit_group(group.payloads)
+            group.results = self._commit_group(group.payloads)
         except Error as err:
             group.error = err
         except BaseException as err:
@@ -132,14 +141,15 @@ class GroupCommit:
                 self._busy = bool(following.payloads)
                 following.gate.release()
 
-    def _commit_group(self, payloads: Sequence[bytes]) -> Sequence[bytes | FormatError]:
+    def _commit_group(self, payloads: Sequence[bytes]) -> Sequence[Committed | FormatError]:
+        """Return one result for all payloads, or where one of them was refused, a result for each."""
         try:
-            return self._commit(payloads)
+            return [self._commit(payloads)]
         except FormatError as err:
             if len(payloads) == 1:
                 return [err]
         # One payload does not fit its entry; the others' callers have nothing to do with it.
-        return [line for payload in payloads for line in self._commit_group([payload])]
+        return [result for payload in payloads for result in self._commit_group([payload])]
 
     def _help(self, group: Group, *, leads: bool) -> None:
         if self._helper_thread is None:

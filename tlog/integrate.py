@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from tlog._heap import keep_freed_memory
 from tlog.checkpoint import Checkpoint
 from tlog.entry import ChainHead, check_chain, parse_entry
 from tlog.errors import CorruptLedgerError, Error
@@ -86,6 +87,7 @@ def integrate(
     Raises: CorruptLedgerError naming the first bad entry, StorageError. Cost: two SHA-256 calls an entry, one a
     node. Memory: 8 MiB of tiles and the entries of one.
     """
+    keep_freed_memory()
     start = builder.tree_size
     batch: list[TileHashes] = []
     for lines in segments.chunks(start, stop):

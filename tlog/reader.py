@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from tlog._strict import require_int
 from tlog.errors import TileMismatchError
 from tlog.hashing import EMPTY_ROOT, HASH_SIZE, parent_row, split_hashes
 from tlog.proof import build, plan_consistency, plan_inclusion, plan_nodes
@@ -103,8 +104,8 @@ class TileReader:
         return build(plan, self.read_nodes(plan_nodes(plan)))
 
     def root_at(self, tree_size: int) -> bytes:
-        """Return the root hash that the tree had at a smaller or equal size. Raises: as `read_nodes`."""
-        nodes = range_nodes(Range(0, tree_size))
+        """Return the root hash that the tree had at a smaller or equal size. Raises: FormatError, as `read_nodes`."""
+        nodes = range_nodes(Range(0, require_int(tree_size, "tree size", 0, self.tree_size)))
         return fold(self.read_nodes(nodes)) if nodes else EMPTY_ROOT
 
     def edge(self) -> dict[Tile, list[bytes]]:

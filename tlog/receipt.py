@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from tlog.errors import FormatError
 from tlog.group import Group, GroupCommit
-from tlog.storage.segments import seq_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +66,9 @@ class PendingReceipt:
 
 def receipt_of(group: Group, index: int) -> Receipt:
     """Return the receipt of one entry of a group that is done. Raises: FormatError where the entry was refused."""
-    line = group.lines[index]
-    if isinstance(line, FormatError):
-        raise line
-    seq = seq_of(line)
-    if seq is None:
-        raise AssertionError("a committed line has a seq")
-    return Receipt(seq, hash_of(line))
-
-
-def hash_of(line: bytes) -> bytes:
-    """Return the 32-byte chain hash at the end of a line with newline."""
-    return bytes.fromhex(line[-67:-3].decode())
+    result = group.results[0]
+    if len(group.results) > 1:
+        result, index = group.results[index], 0
+    if isinstance(result, FormatError):
+        raise result
+    return Receipt(result.first_seq + index, bytes.fromhex(result.hashes[index].decode()))

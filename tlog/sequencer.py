@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from tlog.entry import ChainHead, encode_lines, parse_entry
 from tlog.errors import CommitUnknownError, CorruptLedgerError, Error
+from tlog.group import Committed
 from tlog.storage.disk import Files
 from tlog.storage.layout import PartitionPaths
 from tlog.storage.segments import SegmentReader
@@ -55,8 +56,8 @@ class Sequencer:
             files.disk.close(self._fd)
             raise
 
-    def commit(self, payloads: Sequence[bytes]) -> list[bytes]:
-        """Append one group and return its lines, with their newlines, when it is durable.
+    def commit(self, payloads: Sequence[bytes]) -> Committed:
+        """Append one group and return what became of it when it is durable.
 
         Raises: FormatError where a payload does not fit into an entry, and nothing is written then; CorruptLedgerError;
         CommitUnknownError where a write failed, and at every call after that.
@@ -77,21 +78,21 @@ class Sequencer:
         self._appender.close()
         self._files.disk.close(self._fd)
 
-    def _commit(self, payloads: Sequence[bytes]) -> list[bytes]:
+    def _commit(self, payloads: Sequence[bytes]) -> Committed:
         appender = self._caught_up()
         head = appender.head
         ts = format_ts(self._clock())
         if ts < head.ts:
             ts = head.ts
             self.clock_held += 1
-        lines, after = encode_lines(head, self._paths.name.encode(), ts, payloads)
+        encoded = encode_lines(head, self._paths.name.encode(), ts, payloads)
         try:
-            appender.append(lines, after)
+            appender.append(encoded)
             self._write_mark(appender.mark)
         except BaseException as err:
             self._poison = err
             raise CommitUnknownError(f"{err}; whether the entries are stored is unknown until it is reopened") from err
-        return lines
+        return Committed(head.seq, encoded.hashes)
 
     def _locked(self, action: Callable[[], T]) -> T:
         if self._poison is not None:

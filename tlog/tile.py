@@ -118,8 +118,8 @@ def tile_at(level: int, index: int, tree_size: int) -> Tile:
 
     Raises: FormatError where the tree has no such tile.
     """
-    width = min((tree_size >> TILE_HEIGHT * level) - index * TILE_WIDTH, TILE_WIDTH)
-    if width <= 0:
+    width = min((tree_size >> TILE_HEIGHT * level) - index * TILE_WIDTH, TILE_WIDTH) if level >= 0 else 0
+    if width <= 0 or index < 0:
         raise FormatError("tile", f"a tree of size {tree_size} has no tile at level {level}, index {index}")
     return Tile(level, index, width)
 

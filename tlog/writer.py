@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from tlog._heap import keep_freed_memory
 from tlog.entry import largest_payload, too_large
 from tlog.errors import FormatError, RefusedItemError
 from tlog.group import Group, GroupCommit
@@ -60,6 +61,7 @@ class Writer:
         Raises: RefusedItemError where `encode` refuses an item; any other error that taking an item raises. In both
         cases what came before is made durable first.
         """
+        keep_freed_memory()
         bulk = _Bulk(self._groups)
         source = iter(items)
         problem: BaseException | None = None

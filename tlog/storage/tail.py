@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tlog.bundle import MAX_ENTRY_SIZE
-from tlog.entry import ChainHead, check_chain, parse_entry
+from tlog.entry import Block, ChainHead, Encoded, check_chain, parse_entry
 from tlog.errors import CorruptLedgerError, Error, FormatError
 from tlog.storage.disk import Disk, Files
 from tlog.storage.layout import PartitionPaths
@@ -227,19 +227,23 @@ class SegmentAppender:
         self.head = tail.head
         self.mark = tail.mark
 
-    def append(self, lines: list[bytes], head: ChainHead) -> None:
-        """Add lines, each with its newline, and return when they are durable. head: the chain after them.
+    def append(self, encoded: Encoded) -> None:
+        """Add encoded entries and return when they are durable.
 
         Cost: one write and one sync, and the same again for each segment that is completed.
         Raises: StorageError; what is on disk is unknown then and the appender must not be used again.
         """
-        done = 0
-        while done < len(lines):
-            room = self.mark.first + self._segment_entries - self.mark.seq
-            part = lines if done == 0 and room >= len(lines) else lines[done : done + room]
-            self._write(b"".join(part), len(part))
-            done += len(part)
-        self.head = head
+        blocks: list[Block] = []
+        seq = self.mark.seq
+        for block in encoded.blocks:
+            blocks.append(block)
+            seq += block.entries
+            if seq == self.mark.first + self._segment_entries:
+                self._write(blocks)
+                blocks = []
+        if blocks:
+            self._write(blocks)
+        self.head = encoded.head
 
     def close(self) -> None:
         """Close the segment file."""
@@ -247,7 +251,7 @@ class SegmentAppender:
             self._files.disk.close(self._fd)
             self._fd = None
 
-    def _write(self, data: bytes, count: int) -> None:
+    def _write(self, blocks: list[Block]) -> None:
         disk, path = self._files.disk, self._paths.plain(self.mark.first)
         if self._fd is None:
             is_new = self.mark.offset == 0
@@ -257,9 +261,11 @@ class SegmentAppender:
                 raise CorruptLedgerError("the segment does not end where its mark says", place=str(path))
             if is_new:
                 disk.sync_dir(path.parent)
-        disk.write_at(self._fd, data, self.mark.offset, path)
+        texts = [block.text for block in blocks]
+        disk.write_many_at(self._fd, texts, self.mark.offset, path)
         disk.sync(self._fd, path)
-        self.mark = DurableMark(self.mark.seq + count, self.mark.first, self.mark.offset + len(data))
+        count, size = sum(block.entries for block in blocks), sum(map(len, texts))
+        self.mark = DurableMark(self.mark.seq + count, self.mark.first, self.mark.offset + size)
         if self.mark.seq == self.mark.first + self._segment_entries:
             self.close()
             disk.set_mode(path, 0o444)
