@@ -1,8 +1,8 @@
 """One piece of advice to the C library's allocator.
 
 Bulk work allocates and frees some megabytes for every group. glibc gives such memory back to the system at once and
-asks for it again, page by page, and on a virtual machine a fresh page costs as much as hashing an entry. It stops doing so
-for blocks up to the size of the largest one that it has seen freed. Elsewhere the call does nothing.
+asks for it again, page by page, and on a virtual machine a fresh page costs as much as hashing an entry. It stops doing
+so for blocks up to the size of the largest one that it has seen freed. Elsewhere the call does nothing.
 """
 
 from __future__ import annotations

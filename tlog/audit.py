@@ -16,10 +16,21 @@ from tlog.hashing import leaf_hashes, split_hashes
 from tlog.policy import LogSignedCheckpoint, Policy
 from tlog.reader import TileReader
 from tlog.storage.checkpoints import CheckpointFiles
+from tlog.storage.disk import Files
+from tlog.storage.layout import PartitionPaths
 from tlog.storage.segments import SegmentReader
 from tlog.storage.tiles import TileFiles
+from tlog.stretch import (
+    CHECK_CHAIN,
+    COMPARE_TILES,
+    STRETCH_ENTRIES,
+    Stretch,
+    stretch_of,
+    whole_stretches,
+)
 from tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile
 from tlog.tilebuilder import TileBuilder, TileHashes
+from tlog.workers import examine_all
 
 REPAIR = "'tlog fsck --repair' rebuilds tiles from the entries"
 
@@ -57,12 +68,11 @@ class Report:
 
 
 def audit(
+    files: Files,
+    paths: PartitionPaths,
     segments: SegmentReader,
-    tiles: TileFiles,
-    checkpoints: CheckpointFiles,
     policy: Policy,
     *,
-    partition: str,
     acknowledged: int = 0,
     kept: bytes | None = None,
     progress: Progress | None = None,
@@ -81,13 +91,13 @@ def audit(
     """
     keep_freed_memory()
     # (1) Who signed what.
-    raw = checkpoints.published()
+    raw = CheckpointFiles(files, paths).published()
     published = None if raw is None else policy.verify(raw)
     anchor = None if kept is None else policy.authenticate(kept)
     entries = segments.count()
     _require_sizes(entries, acknowledged, published, anchor)
     # (2) and (4), in one pass; the roots of (3) on the way.
-    walk = _Walk(segments, tiles, partition, published, progress)
+    walk = _Walk(files, paths, segments, published, progress)
     roots = {0: walk.builder.root()}
     signed_sizes = {signed.tree_size for signed in (published, anchor) if signed is not None}
     for stop in sorted({entries, *signed_sizes}):
@@ -95,7 +105,7 @@ def audit(
     # (3) The entries are those that were signed.
     _require_roots(roots, published, anchor)
     return Report(
-        partition,
+        paths.name,
         "" if published is None else published.origin,
         entries,
         None if published is None else published.checkpoint,
@@ -110,15 +120,16 @@ class _Walk:
 
     def __init__(
         self,
+        files: Files,
+        paths: PartitionPaths,
         segments: SegmentReader,
-        tiles: TileFiles,
-        partition: str,
         published: LogSignedCheckpoint | None,
         progress: Progress | None,
     ) -> None:
+        self._files = files
+        self._paths = paths
         self._segments = segments
-        self._tiles = tiles
-        self._partition = partition.encode()
+        self._tiles = TileFiles(files, paths.root)
         self._published = published
         self._progress = progress
         self._head = ChainHead()
@@ -127,15 +138,39 @@ class _Walk:
 
     def to(self, stop: int) -> bytes:
         """Walk up to the entry `stop`; return the root hash there."""
-        for lines in self._segments.chunks(self.builder.tree_size, stop):
-            where = str(self._segments.locate(self.builder.tree_size)[0])
-            self._head = check_chain(self._head, self._partition, lines, where)
-            self._compare(self.builder.add(leaf_hashes(lines)))
-            if self._progress is not None:
-                self._progress(self.builder.tree_size)
+        start, end = whole_stretches(self.builder.tree_size, stop)
+        self._one_by_one(start)
+        stretches = [self._stretch(first) for first in range(start, end, STRETCH_ENTRIES)]
+        for stretch, examined in zip(stretches, examine_all(self._files, stretches), strict=True):
+            if examined is None or examined.wrong or not examined.follows(self._head):
+                self._one_by_one(stretch.stop)
+                continue
+            self.compared += len(examined.roots) if stretch.mode == COMPARE_TILES else 0
+            for root in examined.roots:
+                self._compare(self.builder.add_tile(root))
+            self._head = ChainHead(stretch.stop, examined.after, examined.last_ts)
+            self._tell()
+        self._one_by_one(stop)
         if self._published is not None and stop == self._published.tree_size:
             self._compare(self.builder.partial_tiles())
         return self.builder.root()
+
+    def _one_by_one(self, stop: int) -> None:
+        for lines in self._segments.chunks(self.builder.tree_size, stop):
+            where = str(self._segments.locate(self.builder.tree_size)[0])
+            self._head = check_chain(self._head, self._paths.name.encode(), lines, where)
+            self._compare(self.builder.add(leaf_hashes(lines)))
+            self._tell()
+
+    def _stretch(self, first: int) -> Stretch:
+        stop = first + STRETCH_ENTRIES
+        is_published = self._published is not None and stop <= self._published.tree_size
+        mode = COMPARE_TILES if is_published else CHECK_CHAIN
+        return stretch_of(self._paths, self._segments.segment_entries, first, stop, mode)
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self.builder.tree_size)
 
     def _compare(self, computed: Iterable[TileHashes]) -> None:
         """Compare computed tiles with the stored ones, as far as the published tree has them."""

@@ -47,7 +47,7 @@ class ChainHead(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Lines that stand one after another and end at the latest where a tile ends. entries: lines. text: with newlines."""
+    """Lines in a row that end at the latest where a tile ends. entries: how many. text: theirs, with newlines."""
 
     entries: int
     text: bytes

@@ -1,13 +1,13 @@
 """Integration: sequenced entries become leaves of the tree, from the bytes that are on disk.
 
-Two passes over the same entries, and neither takes anything from the other's memory. `integrate` reads the segment
-back, checks the chain, and makes tiles; `recompute_root` reads it again and folds leaf hashes onto the right edge that
-was signed before. A log may sign only where both find one root: one flipped bit in memory has ended a public log.
+Two passes over the same entries, and neither takes anything from the other's memory. `Integration.to` reads the
+segments back, checks the chain, and makes tiles; `Integration.again` reads them again and folds leaf hashes onto the
+right edge that was signed before. A log may sign only where both find one root: one flipped bit in memory has ended a public log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from tlog._heap import keep_freed_memory
 from tlog.checkpoint import Checkpoint
@@ -15,11 +15,15 @@ from tlog.entry import ChainHead, check_chain, parse_entry
 from tlog.errors import CorruptLedgerError, Error
 from tlog.hashing import leaf_hash, leaf_hashes, perfect_root
 from tlog.reader import TileReader, TileSource
+from tlog.storage.disk import Files
+from tlog.storage.layout import PartitionPaths
 from tlog.storage.segments import SegmentReader
 from tlog.storage.tiles import TileFiles
-from tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile
+from tlog.stretch import HASH_ONLY, STRETCH_ENTRIES, WRITE_TILES, Stretch, stretch_of, whole_stretches
+from tlog.tile import TILE_HEIGHT, TILE_WIDTH
 from tlog.tilebuilder import TileBuilder, TileHashes
 from tlog.tree import RightEdge, edge_nodes
+from tlog.workers import examine_all
 
 TILE_BATCH = 1024
 """Tiles that are written with one wait: 8 MiB."""
@@ -72,57 +76,104 @@ def chain_head(segments: SegmentReader, reader: TileReader) -> ChainHead:
     return ChainHead(size, entry.hash.hex().encode(), entry.ts.encode())
 
 
-def integrate(
-    segments: SegmentReader,
-    tiles: TileFiles,
-    builder: TileBuilder,
-    *,
-    head: ChainHead,
-    partition: str,
-    stop: int,
-    progress: Progress | None = None,
-) -> ChainHead:
-    """Add the entries from `builder.tree_size` to `stop` to the tree and store its tiles; return the chain's head.
+class Integration:
+    """One run of integration over one partition: from the tree that was signed last to a larger one."""
 
-    Raises: CorruptLedgerError naming the first bad entry, StorageError. Cost: two SHA-256 calls an entry, one a
-    node. Memory: 8 MiB of tiles and the entries of one.
-    """
-    keep_freed_memory()
-    start = builder.tree_size
-    batch: list[TileHashes] = []
-    for lines in segments.chunks(start, stop):
-        where = str(segments.locate(builder.tree_size)[0])
-        head = check_chain(head, partition.encode(), lines, where)
-        batch += builder.add(leaf_hashes(lines))
-        if len(batch) >= TILE_BATCH:
-            _write(tiles, batch)
-            batch = []
-        if progress is not None:
-            progress(builder.tree_size - start)
-    _write(tiles, batch + builder.partial_tiles())
-    return head
+    def __init__(
+        self,
+        files: Files,
+        paths: PartitionPaths,
+        segments: SegmentReader,
+        signed: Checkpoint,
+        progress: Progress | None = None,
+    ) -> None:
+        """signed: the checkpoint to go on from, verified. progress: told how many entries are integrated.
 
+        Raises: CorruptLedgerError where tiles or the last entry are not those of the signed tree.
+        """
+        keep_freed_memory()
+        self._files = files
+        self._paths = paths
+        self._segments = segments
+        self._progress = progress
+        self._tiles = TileFiles(files, paths.root)
+        self._signed = signed
+        self._builder = signed_edge(self._tiles, signed)
+        self._reader = TileReader(self._tiles, signed.tree_size, signed.root_hash)
+        self._head = chain_head(segments, self._reader)
+        self._batch: list[TileHashes] = []
 
-def recompute_root(segments: SegmentReader, signed: Sequence[bytes], size: int, stop: int) -> bytes:
-    """Return the root hash of the tree of `stop` entries, recomputed from the bytes on disk.
+    def to(self, stop: int) -> bytes:
+        """Integrate the entries before `stop`, store the tiles of that tree, and return its root hash.
 
-    signed: the hashes of the right edge of the signed tree of `size` entries. Cost: one SHA-256 call an entry and one a
-    node, and one more read of the bytes.
-    """
-    edge = RightEdge(size, signed)
-    for lines in segments.chunks(size, stop):
-        hashes = leaf_hashes(lines)
-        if len(hashes) == TILE_WIDTH:
-            edge.append(perfect_root(hashes), TILE_HEIGHT)
-        else:
-            edge.extend(hashes)
-    return edge.root()
+        Raises: CorruptLedgerError naming the first bad entry, StorageError.
+        Cost: two SHA-256 calls an entry and one a node. Memory: 8 MiB of tiles and the entries of one.
+        """
+        size = self._builder.tree_size
+        start, end = whole_stretches(size, stop)
+        self._one_by_one(start)
+        stretches = [self._stretch(first, WRITE_TILES) for first in range(start, end, STRETCH_ENTRIES)]
+        for stretch, examined in zip(stretches, examine_all(self._files, stretches), strict=True):
+            if examined is None or not examined.follows(self._head):
+                self._one_by_one(stretch.stop)
+                continue
+            for root in examined.roots:
+                self._add(self._builder.add_tile(root))
+            self._head = ChainHead(stretch.stop, examined.after, examined.last_ts)
+            self._tell()
+        self._one_by_one(stop)
+        self._batch += self._builder.partial_tiles()
+        self._write()
+        return self._builder.root()
 
+    def again(self, stop: int) -> bytes:
+        """Return the root hash of the tree of `stop` entries, recomputed from the bytes on disk.
 
-def edge_hashes(reader: TileReader) -> list[bytes]:
-    """Return the hashes of a tree's right edge."""
-    return reader.read_nodes(edge_nodes(reader.tree_size))
+        It starts from the right edge that was signed and takes nothing from the first computation.
+        Cost: one SHA-256 call an entry and one a node, and one more read of the bytes.
+        """
+        size = self._signed.tree_size
+        edge = RightEdge(size, self._reader.read_nodes(edge_nodes(size)))
+        start, end = whole_stretches(size, stop)
+        self._extend(edge, start)
+        stretches = [self._stretch(first, HASH_ONLY) for first in range(start, end, STRETCH_ENTRIES)]
+        for stretch, examined in zip(stretches, examine_all(self._files, stretches), strict=True):
+            if examined is None:
+                self._extend(edge, stretch.stop)
+                continue
+            for root in examined.roots:
+                edge.append(root, TILE_HEIGHT)
+        self._extend(edge, stop)
+        return edge.root()
 
+    def _one_by_one(self, stop: int) -> None:
+        for lines in self._segments.chunks(self._builder.tree_size, stop):
+            where = str(self._segments.locate(self._builder.tree_size)[0])
+            self._head = check_chain(self._head, self._paths.name.encode(), lines, where)
+            self._add(self._builder.add(leaf_hashes(lines)))
+            self._tell()
 
-def _write(tiles: TileFiles, batch: Sequence[tuple[Tile, Sequence[bytes]]]) -> None:
-    tiles.write_tiles([(tile, b"".join(hashes)) for tile, hashes in batch])
+    def _extend(self, edge: RightEdge, stop: int) -> None:
+        for lines in self._segments.chunks(edge.size, stop):
+            hashes = leaf_hashes(lines)
+            if len(hashes) == TILE_WIDTH:
+                edge.append(perfect_root(hashes), TILE_HEIGHT)
+            else:
+                edge.extend(hashes)
+
+    def _stretch(self, first: int, mode: str) -> Stretch:
+        entries = self._segments.segment_entries
+        return stretch_of(self._paths, entries, first, first + STRETCH_ENTRIES, mode)
+
+    def _add(self, completed: list[TileHashes]) -> None:
+        self._batch += completed
+        if len(self._batch) >= TILE_BATCH:
+            self._write()
+
+    def _write(self) -> None:
+        self._tiles.write_tiles([(tile, b"".join(hashes)) for tile, hashes in self._batch])
+        self._batch = []
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self._builder.tree_size - self._signed.tree_size)

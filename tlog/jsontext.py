@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any, NoReturn
 
 import orjson
@@ -142,7 +143,9 @@ def _parse_slowly(text: bytes, what: str) -> None:
 
 def _refuse_value(value: Any, what: str, depth: int) -> None:
     """Raise FormatError at the first part of `value` that JSON text cannot carry unaltered; return if there is none."""
-    if isinstance(value, (dict, list, tuple)):
+    if isinstance(value, Enum):  # written as its value
+        _refuse_value(value.value, what, depth)
+    elif isinstance(value, (dict, list, tuple)):
         if depth >= MAX_NESTING:
             raise FormatError(what[:200], f"is nested deeper than {MAX_NESTING} levels; flatten it or store it as text")
         _refuse_container(value, what, depth)

@@ -254,11 +254,10 @@ class Partition:
         policy = Policy.for_log(self.vkey) if policy is None else policy
         mark = read_mark(self.files, self.paths)
         return audit(
+            self.files,
+            self.paths,
             self.segments,
-            self.tiles,
-            self.checkpoints,
             policy,
-            partition=self.name,
             acknowledged=0 if mark is None else mark.seq,
             kept=checkpoint,
             progress=progress,

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from tlog.checkpoint import Checkpoint
 from tlog.errors import CorruptLedgerError, VerificationError
 from tlog.hashing import EMPTY_ROOT
-from tlog.integrate import Progress, chain_head, edge_hashes, integrate, recompute_root, signed_edge
+from tlog.integrate import Integration, Progress
 from tlog.keys import SigningKey, VerifierKey
 from tlog.policy import Policy
-from tlog.reader import TileReader
 from tlog.storage.checkpoints import CheckpointFiles, SignerRecord
 from tlog.storage.disk import Files
 from tlog.storage.keyfiles import KeyFiles
@@ -130,28 +129,16 @@ class Publisher:
 
     def _integrate(self, latest: Checkpoint, record: Checkpoint, size: int, progress: Progress | None) -> bytes:
         """Return the root hash over `size` entries, found twice, after storing all tiles of that tree."""
-        reader = TileReader(self._tiles, latest.tree_size, latest.root_hash)
-        builder = signed_edge(self._tiles, latest)
-        head = chain_head(self._segments, reader)
-        for stop in (record.tree_size, size):
-            head = integrate(
-                self._segments,
-                self._tiles,
-                builder,
-                head=head,
-                partition=self._paths.name,
-                stop=stop,
-                progress=progress,
+        integration = Integration(self._files, self._paths, self._segments, latest, progress)
+        root = integration.to(record.tree_size)
+        if root != record.root_hash:
+            raise CorruptLedgerError(
+                f"the key has signed another tree of size {record.tree_size} than these entries make",
+                place=str(self._paths.segments),
+                expected=record.root_hash.hex(),
+                found=root.hex(),
             )
-            if stop == record.tree_size and builder.root() != record.root_hash:
-                raise CorruptLedgerError(
-                    f"the key has signed another tree of size {stop} than these entries make",
-                    place=str(self._paths.segments),
-                    expected=record.root_hash.hex(),
-                    found=builder.root().hex(),
-                )
-        root = builder.root()
-        again = recompute_root(self._segments, edge_hashes(reader), latest.tree_size, size)
+        root, again = integration.to(size), integration.again(size)
         if root != again:
             raise CorruptLedgerError(
                 f"two computations of the root at size {size} disagree: memory or disk is failing; nothing was signed",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tlog.hashing import EMPTY_ROOT, perfect_root
-from tlog.tile import TILE_WIDTH, Tile, edge_tiles
+from tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile, edge_tiles
 from tlog.tree import Range, fold, range_nodes
 
 TileHashes = tuple[Tile, list[bytes]]
@@ -36,8 +36,23 @@ class TileBuilder:
             raise AssertionError("bad tree math: more leaves than the tile has room for")
         row.extend(leaf_hashes)
         self.tree_size += len(leaf_hashes)
+        return self._complete(0)
+
+    def add_tile(self, root: bytes) -> list[TileHashes]:
+        """Add a full level 0 tile by its root hash alone; return the tiles above it that it completed.
+
+        The tree must end where a tile ends. Cost: one SHA-256 call, amortised.
+        """
+        if self.tree_size % TILE_WIDTH:
+            raise AssertionError("bad tree math: the tree does not end where a tile begins")
+        self.tree_size += TILE_WIDTH
+        self._row(1).append(root)
+        return self._complete(1)
+
+    def _complete(self, level: int) -> list[TileHashes]:
+        """Hash full rows from `level` upwards into the row above; return them as tiles."""
         completed = []
-        level, count = 0, self.tree_size
+        count = self.tree_size >> TILE_HEIGHT * level
         while len(row := self._row(level)) == TILE_WIDTH:
             count //= TILE_WIDTH
             completed.append((Tile(level, count - 1), row))

@@ -30,8 +30,8 @@ SYNC_THREADS = 8
 MAX_PARTS = 1024
 """Buffers of one write; the limit of Linux."""
 
-_READ = os.O_RDONLY | os.O_NONBLOCK  # opening a FIFO must not wait for its other end
-_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
+_READ = os.O_RDONLY
+_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # opening a FIFO must not wait for its other end
 
 
 class Disk:

@@ -73,4 +73,5 @@ class KeyFiles:
             self._files.disk.lock(fd, path)
             yield
         finally:
+            self._files.disk.unlock(fd)  # a child forked meanwhile holds the file open, and with it the lock
             self._files.disk.close(fd)

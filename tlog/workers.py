@@ -1,0 +1,116 @@
+"""Processes that examine stretches in parallel.
+
+Python computes on one core a process. A worker is this program's Python running `tlog.worker`; it gets tasks and sends
+results through its pipes, shares nothing, and ends when its input does. Where workers cannot be started, or one fails,
+the caller does the work itself and gets the error first hand.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import struct
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import IO
+
+import msgpack
+
+from tlog.storage.disk import Disk, Files
+from tlog.stretch import Examined, Stretch
+
+_LENGTH = struct.Struct(">I")
+_START = "import sys; sys.path[:] = sys.argv[1:]; from tlog.worker import main; main()"
+
+
+class Workers:
+    """A number of worker processes, started when they are first needed."""
+
+    def __init__(self, count: int) -> None:
+        """count: processes."""
+        self.count = count
+        self._pool = ThreadPoolExecutor(count, "tlog-worker")
+        self._local = threading.local()
+
+    def submit(self, stretch: Stretch) -> Future[Examined | None]:
+        """Have a stretch examined; the result is None where a worker could not do it."""
+        return self._pool.submit(self._run, stretch)
+
+    def _run(self, stretch: Stretch) -> Examined | None:
+        try:
+            process = self._process()
+            if process.stdin is None or process.stdout is None:
+                return None
+            send(process.stdin, list(stretch))
+            answer = receive(process.stdout)
+        except (OSError, EOFError, ValueError):
+            self._local.process = None
+            return None
+        return Examined(*answer) if isinstance(answer, list) else None
+
+    def _process(self) -> subprocess.Popen[bytes]:
+        """Return this thread's own worker."""
+        process: subprocess.Popen[bytes] | None = getattr(self._local, "process", None)
+        if process is None or process.poll() is not None:
+            process = self._local.process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-c", _START, *filter(None, sys.path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        return process
+
+
+def examine_all(files: Files, stretches: Sequence[Stretch]) -> Iterator[Examined | None]:
+    """Yield what each stretch holds, in order; None for those that the caller must examine itself.
+
+    files: the file system; workers know only the real one. At most two stretches a worker are on their way.
+    """
+    pool = workers() if type(files.disk) is Disk and len(stretches) > 1 else None
+    if pool is None:
+        yield from itertools.repeat(None, len(stretches))
+        return
+    waiting: deque[Future[Examined | None]] = deque()
+    for stretch in stretches:
+        waiting.append(pool.submit(stretch))
+        if len(waiting) > 2 * pool.count:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def workers() -> Workers | None:
+    """Return this process's workers, one a core; None where there is one core, or no Python to start."""
+    cores = available_cores()
+    return _workers(os.getpid(), cores) if cores > 1 and sys.executable else None
+
+
+@functools.lru_cache(maxsize=1)
+def _workers(pid: int, cores: int) -> Workers:
+    del pid  # a forked child starts its own
+    return Workers(cores)
+
+
+def send(pipe: IO[bytes], message: object) -> None:
+    """Write one message."""
+    packed = msgpack.packb(message)
+    pipe.write(_LENGTH.pack(len(packed)) + packed)
+    pipe.flush()
+
+
+def receive(pipe: IO[bytes]) -> object:
+    """Read one message. Raises: EOFError where the other side has ended; ValueError where it is no message."""
+    size = pipe.read(_LENGTH.size)
+    if len(size) < _LENGTH.size:
+        raise EOFError
+    return msgpack.unpackb(pipe.read(_LENGTH.unpack(size)[0]))
