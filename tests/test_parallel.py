@@ -127,14 +127,17 @@ def test_workers_that_cannot_work_are_replaced(grown: Path, monkeypatch: pytest.
     stretch = stretch_of(users.paths, 1 << 16, 0, STRETCH_ENTRIES, HASH_ONLY)
     pool = workers.Workers(1)
     assert pool.submit(stretch).result() == examine(stretch)
-    pool._pool.submit(lambda: pool._process().kill()).result()
+    pool._processes[0].kill()
     assert pool.submit(stretch).result() in (None, examine(stretch))
     assert pool.submit(stretch).result() == examine(stretch)
     missing = stretch._replace(start=1 << 30, stop=(1 << 30) + STRETCH_ENTRIES)
     assert pool.submit(missing).result() is None
-    monkeypatch.setattr(workers, "workers", lambda: workers.Workers(1))
+    pool.close()
+    pool = workers.Workers(1)
+    monkeypatch.setattr(workers, "workers", lambda: pool)
     monkeypatch.setattr("sys.executable", os.devnull)
     assert list(workers.examine_all(Files(), [stretch, stretch])) == [None, None]
+    pool.close()
 
 
 @pytest.mark.parametrize(

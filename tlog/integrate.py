@@ -2,7 +2,8 @@
 
 Two passes over the same entries, and neither takes anything from the other's memory. `Integration.to` reads the
 segments back, checks the chain, and makes tiles; `Integration.again` reads them again and folds leaf hashes onto the
-right edge that was signed before. A log may sign only where both find one root: one flipped bit in memory has ended a public log.
+right edge that was signed before. A log may sign only where both find one root: one flipped bit in memory has ended a
+public log.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ the caller does the work itself and gets the error first hand.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import functools
 import itertools
 import os
@@ -36,20 +38,26 @@ class Workers:
         self.count = count
         self._pool = ThreadPoolExecutor(count, "tlog-worker")
         self._local = threading.local()
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     def submit(self, stretch: Stretch) -> Future[Examined | None]:
         """Have a stretch examined; the result is None where a worker could not do it."""
         return self._pool.submit(self._run, stretch)
 
+    def close(self) -> None:
+        """End the worker processes when they have done what was submitted."""
+        self._pool.shutdown()
+        while self._processes:
+            _end(self._processes.pop())
+
     def _run(self, stretch: Stretch) -> Examined | None:
         try:
             process = self._process()
             if process.stdin is None or process.stdout is None:
-                return None
+                raise AssertionError("a worker has pipes")
             send(process.stdin, list(stretch))
             answer = receive(process.stdout)
         except (OSError, EOFError, ValueError):
-            self._local.process = None
             return None
         return Examined(*answer) if isinstance(answer, list) else None
 
@@ -57,13 +65,25 @@ class Workers:
         """Return this thread's own worker."""
         process: subprocess.Popen[bytes] | None = getattr(self._local, "process", None)
         if process is None or process.poll() is not None:
+            if process is not None:
+                self._processes.remove(process)
+                _end(process)
             process = self._local.process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-c", _START, *filter(None, sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )
+            self._processes.append(process)
         return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # what was not read any more
+                pipe.close()
+    process.wait()
 
 
 def examine_all(files: Files, stretches: Sequence[Stretch]) -> Iterator[Examined | None]:
@@ -98,7 +118,9 @@ def workers() -> Workers | None:
 @functools.lru_cache(maxsize=1)
 def _workers(pid: int, cores: int) -> Workers:
     del pid  # a forked child starts its own
-    return Workers(cores)
+    started = Workers(cores)
+    atexit.register(started.close)
+    return started
 
 
 def send(pipe: IO[bytes], message: object) -> None:
