@@ -17,18 +17,24 @@ ROOT = Path(__file__).resolve().parent.parent
 # (layer, modules). A module may import from lower layers, and in its own layer what is listed before it.
 # "name.*" stands for every module of a package: its inner order is free, cycles are still found.
 LAYERS: tuple[tuple[int, tuple[str, ...]], ...] = (
-    (0, ("tlog.errors", "tlog._strict")),
+    (0, ("tlog.errors", "tlog._strict", "tlog._heap")),
     (1, ("tlog.hashing", "tlog.tree", "tlog.proof")),
     (2, ("tlog.names", "tlog.jsontext", "tlog.tile", "tlog.tilebuilder", "tlog.bundle", "tlog.entry")),
     (3, ("tlog.keys", "tlog.cosignature", "tlog.note", "tlog.checkpoint", "tlog.policy")),
     (4, ("tlog.tlogproof", "tlog.reader", "tlog.verify")),
-    (5, ("tlog.storage.*",)),
+    (5, ("tlog._heap", "tlog.storage.*")),
     (
         6,
         (
-            "tlog.sequencer",
+            "tlog.stretch",
+            "tlog.workers",
+            "tlog.worker",
             "tlog.group",
+            "tlog.sequencer",
             "tlog.receipt",
+            "tlog.stretch",
+            "tlog.workers",
+            "tlog.worker",
             "tlog.writer",
             "tlog.integrate",
             "tlog.publisher",

@@ -24,7 +24,7 @@ from tlog.stretch import HASH_ONLY, STRETCH_ENTRIES, WRITE_TILES, Stretch, stret
 from tlog.tile import TILE_HEIGHT, TILE_WIDTH
 from tlog.tilebuilder import TileBuilder, TileHashes
 from tlog.tree import RightEdge, edge_nodes
-from tlog.workers import examine_all
+from tlog.workers import Ahead, examine_all
 
 TILE_BATCH = 1024
 """Tiles that are written with one wait: 8 MiB."""
@@ -86,9 +86,13 @@ class Integration:
         paths: PartitionPaths,
         segments: SegmentReader,
         signed: Checkpoint,
+        *,
+        ahead: Ahead | None = None,
         progress: Progress | None = None,
     ) -> None:
         """signed: the checkpoint to go on from, verified. progress: told how many entries are integrated.
+
+        ahead: where stretches may have been examined already.
 
         Raises: CorruptLedgerError where tiles or the last entry are not those of the signed tree.
         """
@@ -96,6 +100,7 @@ class Integration:
         self._files = files
         self._paths = paths
         self._segments = segments
+        self._ahead = ahead
         self._progress = progress
         self._tiles = TileFiles(files, paths.root)
         self._signed = signed
@@ -114,7 +119,7 @@ class Integration:
         start, end = whole_stretches(size, stop)
         self._one_by_one(start)
         stretches = [self._stretch(first, WRITE_TILES) for first in range(start, end, STRETCH_ENTRIES)]
-        for stretch, examined in zip(stretches, examine_all(self._files, stretches), strict=True):
+        for stretch, examined in zip(stretches, examine_all(self._files, stretches, self._ahead), strict=True):
             if examined is None or not examined.follows(self._head):
                 self._one_by_one(stretch.stop)
                 continue
@@ -138,7 +143,7 @@ class Integration:
         start, end = whole_stretches(size, stop)
         self._extend(edge, start)
         stretches = [self._stretch(first, HASH_ONLY) for first in range(start, end, STRETCH_ENTRIES)]
-        for stretch, examined in zip(stretches, examine_all(self._files, stretches), strict=True):
+        for stretch, examined in zip(stretches, examine_all(self._files, stretches, self._ahead), strict=True):
             if examined is None:
                 self._extend(edge, stretch.stop)
                 continue

@@ -39,6 +39,7 @@ from tlog.storage.tail import read_mark
 from tlog.storage.tiles import TileFiles
 from tlog.tile import TILE_WIDTH
 from tlog.tlogproof import ConsistencyProof, Proof
+from tlog.workers import Ahead
 from tlog.writer import Writer
 
 FOLLOW_INTERVAL_S = 0.1
@@ -115,7 +116,9 @@ class Partition:
         """
         writer = self._write_end()
         publisher = Publisher(self.files, self.paths, self.segments, self.origin)
-        return publisher.publish(writer.durable_size, self._passphrase, progress)
+        return publisher.publish(
+            writer.durable_size, passphrase=self._passphrase, ahead=writer.ahead, progress=progress
+        )
 
     def create(self, passphrase: bytes | None = None) -> VerifierKey:
         """Create the partition with a key of its own; appending to a new partition does it too.
@@ -311,7 +314,7 @@ class Partition:
             chain_head(self.segments, TileReader(self.tiles, state.latest.tree_size, state.latest.root_hash))
         minimum_size = 0 if state is None else state.record.tree_size
         sequencer = Sequencer(self.files, self.paths, self.segments.segment_entries, minimum_size, self._clock)
-        return Writer(sequencer, self.name)
+        return Writer(sequencer, self.name, Ahead(self.files, self.paths, self.segments.segment_entries))
 
     def _tree(self) -> tuple[Checkpoint, TileReader]:
         """Return the published checkpoint, its signature checked, and the reader of its tree."""

@@ -29,6 +29,7 @@ from tlog.storage.layout import PartitionPaths
 from tlog.storage.segments import SegmentReader
 from tlog.storage.tiles import TileFiles
 from tlog.tile import TILE_HEIGHT, Tile, edge_tiles
+from tlog.workers import Ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +99,17 @@ class Publisher:
         self._checkpoints = CheckpointFiles(files, paths)
 
     def publish(
-        self, durable_size: Callable[[], int], passphrase: bytes | None = None, progress: Progress | None = None
+        self,
+        durable_size: Callable[[], int],
+        *,
+        passphrase: bytes | None = None,
+        ahead: Ahead | None = None,
+        progress: Progress | None = None,
     ) -> Checkpoint:
         """Publish a checkpoint over all durable entries and return it; the published one where nothing was added.
 
-        durable_size: asked for the number of durable entries while the key's lock is held.
+        durable_size: asked for the number of durable entries while the key's lock is held. ahead: where entries may
+        have been examined already.
         Raises: CorruptLedgerError where files and signed checkpoints disagree; nothing is signed then. StorageError.
         Cost: three SHA-256 calls an entry since the last checkpoint and two a node.
         """
@@ -118,7 +125,8 @@ class Publisher:
                         self._checkpoints.publish(state.latest)
                     return state.latest
             latest = state.latest if state is not None else Checkpoint(self._origin, 0, EMPTY_ROOT)
-            root = self._integrate(latest, state.record if state is not None else latest, size, progress)
+            integration = Integration(self._files, self._paths, self._segments, latest, ahead=ahead, progress=progress)
+            root = self._integrate(integration, latest, state.record if state is not None else latest, size)
             checkpoint = self._sign(Checkpoint(self._origin, size, root), key)
             self._checkpoints.record(checkpoint)
             self._checkpoints.publish(checkpoint)
@@ -127,9 +135,8 @@ class Publisher:
                 self._tiles.remove_partials(Tile(tile.level, tile.index))
         return checkpoint
 
-    def _integrate(self, latest: Checkpoint, record: Checkpoint, size: int, progress: Progress | None) -> bytes:
+    def _integrate(self, integration: Integration, latest: Checkpoint, record: Checkpoint, size: int) -> bytes:
         """Return the root hash over `size` entries, found twice, after storing all tiles of that tree."""
-        integration = Integration(self._files, self._paths, self._segments, latest, progress)
         root = integration.to(record.tree_size)
         if root != record.root_hash:
             raise CorruptLedgerError(

@@ -24,7 +24,16 @@ from typing import IO
 import msgpack
 
 from tlog.storage.disk import Disk, Files
-from tlog.stretch import Examined, Stretch
+from tlog.storage.layout import PartitionPaths
+from tlog.stretch import (
+    HASH_ONLY,
+    STRETCH_ENTRIES,
+    WRITE_TILES,
+    Examined,
+    Stretch,
+    stretch_of,
+    whole_stretches,
+)
 
 _LENGTH = struct.Struct(">I")
 _START = "import sys; sys.path[:] = sys.argv[1:]; from tlog.worker import main; main()"
@@ -86,10 +95,40 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def examine_all(files: Files, stretches: Sequence[Stretch]) -> Iterator[Examined | None]:
+class Ahead:
+    """Stretches of one partition that are examined while more entries are appended, before `publish` asks for them."""
+
+    def __init__(self, files: Files, paths: PartitionPaths, segment_entries: int) -> None:
+        self._files = files
+        self._paths = paths
+        self._segment_entries = segment_entries
+        self._begun: dict[Stretch, Future[Examined | None]] = {}
+
+    def begin(self, start: int, stop: int) -> int:
+        """Begin with the whole stretches of the durable entries [start, stop), for integration and for its repetition.
+
+        Return where the part that is not begun starts. Does nothing for less than two whole stretches.
+        """
+        first, last = whole_stretches(start, stop)
+        pool = workers() if first < last and type(self._files.disk) is Disk else None
+        if pool is None:
+            return start
+        for seq in range(first, last, STRETCH_ENTRIES):
+            for mode in (WRITE_TILES, HASH_ONLY):
+                stretch = stretch_of(self._paths, self._segment_entries, seq, seq + STRETCH_ENTRIES, mode)
+                self._begun[stretch] = pool.submit(stretch)
+        return last
+
+    def claim(self, stretch: Stretch) -> Future[Examined | None] | None:
+        """Return the examination that was begun, None where there is none. It is given out once."""
+        return self._begun.pop(stretch, None)
+
+
+def examine_all(files: Files, stretches: Sequence[Stretch], ahead: Ahead | None = None) -> Iterator[Examined | None]:
     """Yield what each stretch holds, in order; None for those that the caller must examine itself.
 
-    files: the file system; workers know only the real one. At most two stretches a worker are on their way.
+    files: the file system; workers know only the real one. ahead: where stretches may have been begun already.
+    At most two stretches a worker are on their way.
     """
     pool = workers() if type(files.disk) is Disk and len(stretches) > 1 else None
     if pool is None:
@@ -97,7 +136,8 @@ def examine_all(files: Files, stretches: Sequence[Stretch]) -> Iterator[Examined
         return
     waiting: deque[Future[Examined | None]] = deque()
     for stretch in stretches:
-        waiting.append(pool.submit(stretch))
+        begun = None if ahead is None else ahead.claim(stretch)
+        waiting.append(pool.submit(stretch) if begun is None else begun)
         if len(waiting) > 2 * pool.count:
             yield waiting.popleft().result()
     while waiting:

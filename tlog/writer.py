@@ -14,6 +14,7 @@ from tlog.errors import FormatError, RefusedItemError
 from tlog.group import Group, GroupCommit
 from tlog.receipt import BulkReceipt, PendingReceipt, Receipt, receipt_of
 from tlog.sequencer import Sequencer
+from tlog.workers import Ahead
 
 BULK_ENTRIES = 8192
 BULK_BYTES = 1 << 22
@@ -33,8 +34,9 @@ _Chunk = tuple[Group, int, int]
 class Writer:
     """A sequencer and the groups in front of it. It belongs to one process: locks do not survive a fork."""
 
-    def __init__(self, sequencer: Sequencer, partition: str) -> None:
+    def __init__(self, sequencer: Sequencer, partition: str, ahead: Ahead) -> None:
         self._sequencer = sequencer
+        self.ahead = ahead
         self._groups = GroupCommit(sequencer.commit)
         self._partition = partition
         self._safe_size = largest_payload(partition, _ANY_SEQ)
@@ -66,10 +68,12 @@ class Writer:
         source = iter(items)
         problem: BaseException | None = None
         is_done = False
+        begun = self._sequencer.last_seq
         while not is_done:
             chunk, is_done, problem = self._take(source, encode)
             if chunk:
                 bulk.submit(chunk)
+            begun = self.ahead.begin(begun, bulk.durable)
         receipt = bulk.finish()
         if isinstance(problem, FormatError):
             raise RefusedItemError(receipt.count, receipt.count, problem) from problem
@@ -134,6 +138,11 @@ class _Bulk:
         self._count = 0
         self._first: Receipt | None = None
         self._last: Receipt | None = None
+
+    @property
+    def durable(self) -> int:
+        """The seq up to which entries are known to be durable."""
+        return 0 if self._last is None else self._last.seq + 1
 
     def submit(self, chunk: list[bytes]) -> None:
         self._waiting.append((*self._groups.submit(chunk), len(chunk)))
