@@ -63,8 +63,8 @@ class Config:
         unknown = sorted(set(fields) - set(cls.__slots__))
         if unknown:
             raise FormatError(f"{what}, {unknown[0]}", f"is no setting; there are {', '.join(cls.__slots__)}")
-        if "origin" not in fields:
-            raise FormatError(f"{what}, origin", "is missing")
+        if not isinstance(fields.get("origin"), str):
+            raise FormatError(f"{what}, origin", "is missing, or is no string")
         try:
             return cls(**fields)
         except FormatError as err:

@@ -71,6 +71,7 @@ class Partition:
         self._clock = clock
         self._cache = TileCache()
         self._published: tuple[bytes, Checkpoint, TileReader] | None = None
+        self._known_size = 0
         self._writer: Writer | None = None
         self._opening = threading.Lock()
 
@@ -141,6 +142,7 @@ class Partition:
             writer, self._writer = self._writer, None
             if writer is not None and writer.pid == os.getpid():
                 writer.close()
+            self.segments.close()
 
     # Reading
 
@@ -165,8 +167,10 @@ class Partition:
 
     def entry(self, seq: int) -> Entry:
         """Return one entry, its own hash checked. Raises: NotFoundError, CorruptLedgerError, VerificationError."""
-        if not 0 <= seq < self.size:
-            raise NotFoundError(f"entry {seq}: partition {self.name} has the entries 0 to {self.size - 1}")
+        if not 0 <= seq < self._known_size:
+            self._known_size = self.size
+        if not 0 <= seq < self._known_size:
+            raise NotFoundError(f"entry {seq}: partition {self.name} has {self._known_size} entries")
         entry = parse_entry(self.segments.line(seq))
         if entry.seq != seq:
             raise CorruptLedgerError("the line is another entry", place=f"entry {seq}", seq=seq, found=str(entry.seq))

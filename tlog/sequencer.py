@@ -7,6 +7,7 @@ sync the sequencer is poisoned: nobody knows what is on disk until the partition
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -132,7 +133,8 @@ class Sequencer:
         if mark.seq == 0:
             return Tail(ChainHead(), mark)
         try:
-            entry = parse_entry(SegmentReader(self._files, self._paths, self._segment_entries).line(mark.seq - 1))
+            with contextlib.closing(SegmentReader(self._files, self._paths, self._segment_entries)) as reader:
+                entry = parse_entry(reader.line(mark.seq - 1))
         except Error:
             return None
         return Tail(ChainHead(mark.seq, entry.hash.hex().encode(), entry.ts.encode()), mark)

@@ -7,6 +7,7 @@ parallel, in processes that share nothing (`tlog.workers`), and put together by 
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,7 +83,11 @@ def examine(stretch: Stretch, files: Files | None = None) -> Examined:
     keep_freed_memory()
     files = Files() if files is None else files
     paths = PartitionPaths(Path(stretch.ledger), Path(stretch.keys), stretch.partition)
-    segments, tiles = SegmentReader(files, paths, stretch.segment_entries), TileFiles(files, paths.root)
+    with contextlib.closing(SegmentReader(files, paths, stretch.segment_entries)) as segments:
+        return _examine(stretch, segments, TileFiles(files, paths.root))
+
+
+def _examine(stretch: Stretch, segments: SegmentReader, tiles: TileFiles) -> Examined:
     where = str(segments.locate(stretch.start)[0])
     roots: list[bytes] = []
     wrong: list[int] = []

@@ -30,6 +30,8 @@ SYNC_THREADS = 8
 MAX_PARTS = 1024
 """Buffers of one write; the limit of Linux."""
 
+FilePath = str | Path
+
 _READ = os.O_RDONLY
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # opening a FIFO must not wait for its other end
 
@@ -37,21 +39,18 @@ _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # opening a FIFO must not 
 class Disk:
     """The real file system. Methods raise NotFoundError or StorageError naming the file; tests subclass it."""
 
-    def open(self, path: Path, flags: int, mode: int = 0o644) -> int:
+    def open(self, path: FilePath, flags: int, mode: int = 0o644) -> int:
         """Return a file descriptor of a regular file. Raises: FormatError where the path is anything else."""
-        with _named(path):
-            try:
-                fd = os.open(path, flags | _SAFE, mode)
-            except OSError as err:
-                if err.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-                    raise FormatError(
-                        str(path), "is no regular file; a ledger holds no links, pipes or devices"
-                    ) from err
-                raise
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                os.close(fd)
-                raise FormatError(str(path), "is no regular file; a ledger holds no links, pipes or devices")
-            return fd
+        try:
+            fd = os.open(path, flags | _SAFE, mode)
+        except OSError as err:
+            if err.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+                raise FormatError(str(path), "is no regular file; a ledger holds no links, pipes or devices") from err
+            raise _named_error(path, err) from err
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise FormatError(str(path), "is no regular file; a ledger holds no links, pipes or devices")
+        return fd
 
     def close(self, fd: int) -> None:
         """Close a file descriptor."""
@@ -82,17 +81,18 @@ class Disk:
                     self.write_at(fd, b"".join(some), offset, path)
                 offset += size
 
-    def read_at(self, fd: int, size: int, offset: int, path: Path) -> bytes:
+    def read_at(self, fd: int, size: int, offset: int, path: FilePath) -> bytes:
         """Return up to `size` bytes from `offset`, fewer only at the end of the file."""
-        with _named(path):
-            parts = []
-            while size > 0:
-                part = os.pread(fd, size, offset)
+        try:
+            data = os.pread(fd, size, offset)
+            while 0 < len(data) < size:
+                part = os.pread(fd, size - len(data), offset + len(data))
                 if not part:
                     break
-                parts.append(part)
-                size, offset = size - len(part), offset + len(part)
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+                data += part
+        except OSError as err:
+            raise _named_error(path, err) from err
+        return data
 
     def size(self, fd: int) -> int:
         """Return the file's size in bytes."""
@@ -167,18 +167,18 @@ class Files:
         """disk: the file system; the real one unless given."""
         self.disk = disk if disk is not None else Disk()
 
-    def exists(self, path: Path) -> bool:
+    def exists(self, path: FilePath) -> bool:
         """Whether something is at `path`, be it a dangling link."""
         return os.path.lexists(path)
 
-    def size(self, path: Path) -> int:
+    def size(self, path: FilePath) -> int:
         """Return the size of what is at `path`, 0 where nothing is."""
         try:
             return os.lstat(path).st_size
         except FileNotFoundError:
             return 0
 
-    def read(self, path: Path, limit: int) -> bytes:
+    def read(self, path: FilePath, limit: int) -> bytes:
         """Return a file's bytes. Raises: NotFoundError, FormatError where it has more than `limit` bytes."""
         fd = self.disk.open(path, _READ)
         try:
@@ -271,14 +271,14 @@ class Files:
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _named(path: FilePath) -> Iterator[None]:
     """Turn an OSError into the package's own error, with the path in it."""
     try:
         yield
     except OSError as err:
-        kind: type[StorageError] = StorageError
-        if err.errno == errno.ENOENT:
-            kind = NotFoundError
-        elif err.errno == errno.EEXIST:
-            kind = ConflictError
-        raise kind(f"{path}: {err.strerror}") from err
+        raise _named_error(path, err) from err
+
+
+def _named_error(path: FilePath, err: OSError) -> StorageError:
+    kinds: dict[int | None, type[StorageError]] = {errno.ENOENT: NotFoundError, errno.EEXIST: ConflictError}
+    return kinds.get(err.errno, StorageError)(f"{path}: {err.strerror}")

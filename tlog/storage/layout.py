@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 CONFIG_NAME = "tlog.toml"
 DEFAULT_SEGMENT_ENTRIES = 1 << 16
 MIN_SEGMENT_ENTRIES = 1 << 8
+
+KEPT_PATHS = 8192
+"""Paths of segment files that are kept, about 300 bytes each."""
 
 PLAIN_SUFFIX = ".jsonl"
 SEALED_SUFFIX = ".jsonl.zst"
@@ -17,65 +21,77 @@ MANIFEST_SUFFIX = ".manifest"
 _SEGMENT = re.compile(r"([0-9]{20})(\.jsonl|\.jsonl\.zst|\.manifest)", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PartitionPaths:
-    """The paths of one partition. ledger: the ledger's directory. keys: where the keys lie. name: the partition's."""
+    """The paths of one partition. ledger: the ledger's directory. keys: where the keys lie. name: the partition's.
+
+    Paths are made once and kept: making one takes longer than reading an entry.
+    """
 
     ledger: Path
     keys: Path
     name: str
+    _made: dict[str, Path] = field(default_factory=dict, compare=False, repr=False)
 
-    @property
+    @cached_property
     def root(self) -> Path:
         """The partition's directory, which is also the root of its static tiles."""
         return self.ledger / "partitions" / self.name
 
-    @property
+    @cached_property
     def segments(self) -> Path:
         """The directory of the segment files."""
         return self.root / "segments"
 
-    @property
+    @cached_property
     def lock(self) -> Path:
         """Held by whoever sequences; its content is the durable mark."""
         return self.root / "lock"
 
-    @property
+    @cached_property
     def checkpoint(self) -> Path:
         """The latest published checkpoint."""
         return self.root / "checkpoint"
 
-    @property
+    @cached_property
     def checkpoints(self) -> Path:
         """Every checkpoint ever signed here, one line of JSON each."""
         return self.root / "checkpoints.jsonl"
 
-    @property
+    @cached_property
     def private_key(self) -> Path:
         """The private key; held by whoever signs."""
         return self.keys / f"{self.name}.pem"
 
-    @property
+    @cached_property
     def verifier_key(self) -> Path:
         """The verifier key."""
         return self.keys / f"{self.name}.vkey"
 
-    @property
+    @cached_property
     def signed(self) -> Path:
         """The signer's own record."""
         return self.keys / f"{self.name}.signed"
 
     def plain(self, first: int) -> Path:
         """The segment file whose first entry is `first`."""
-        return self.segments / f"{first:020d}{PLAIN_SUFFIX}"
+        return self._in_segments(f"{first:020d}{PLAIN_SUFFIX}")
 
     def sealed(self, first: int) -> Path:
         """The compressed segment file whose first entry is `first`."""
-        return self.segments / f"{first:020d}{SEALED_SUFFIX}"
+        return self._in_segments(f"{first:020d}{SEALED_SUFFIX}")
 
     def manifest(self, first: int) -> Path:
         """The manifest of a compressed segment."""
-        return self.segments / f"{first:020d}{MANIFEST_SUFFIX}"
+        return self._in_segments(f"{first:020d}{MANIFEST_SUFFIX}")
+
+    def _in_segments(self, name: str) -> Path:
+        path = self._made.get(name)
+        if path is None:
+            if len(self._made) >= KEPT_PATHS:
+                self._made.clear()
+            path = self._made[name] = self.segments / name
+        return path
 
 
 def parse_segment_name(name: str) -> tuple[int, str] | None:

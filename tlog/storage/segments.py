@@ -6,7 +6,6 @@ after the first, so the file of an entry follows from its seq. Source: docs/form
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,19 +13,12 @@ from tlog.bundle import MAX_ENTRY_SIZE
 from tlog.errors import CorruptLedgerError, NotFoundError
 from tlog.storage.disk import Files
 from tlog.storage.layout import PLAIN_SUFFIX, PartitionPaths, parse_segment_name
-from tlog.storage.lines import LineFile, Mark, find_line, last_line
+from tlog.storage.lines import LineFile, last_line
+from tlog.storage.plain import PlainSegments, seq_of
 from tlog.storage.sealed import read_frames, read_manifest
 from tlog.tile import TILE_WIDTH
 
 READ_SIZE = 1 << 20
-
-_SEQ = re.compile(rb'\{"seq":(0|[1-9][0-9]{0,18}),')
-
-
-def seq_of(line: bytes) -> int | None:
-    """Return the seq that a line claims, or None where it is no entry."""
-    match = _SEQ.match(line)
-    return None if match is None else int(match[1])
 
 
 class SegmentReader:
@@ -37,6 +29,7 @@ class SegmentReader:
         self._files = files
         self._paths = paths
         self.segment_entries = segment_entries
+        self._plain = PlainSegments(files, segment_entries)
 
     def firsts(self) -> list[int]:
         """Return the first seq of each segment, ascending. Raises: CorruptLedgerError where one is missing."""
@@ -85,13 +78,17 @@ class SegmentReader:
         Cost: two or three reads of 16 KiB, or one frame where the segment is compressed.
         """
         path, first = self.locate(seq)
-        if first is None:
-            return next(self._compressed(seq, seq + 1))[seq % TILE_WIDTH]
-        with self._files.opened(path) as fd:
-            found = self._find(fd, path, first, seq)
-        if found is None or found[0] != seq:
-            raise NotFoundError(f"entry {seq}: there is none in {path}")
-        return found[1]
+        if first is not None:
+            try:
+                return self._plain.find(path, first, seq).text
+            except NotFoundError:
+                if self._files.exists(path) or not self._files.exists(self._paths.sealed(first)):
+                    raise  # else it was sealed a moment ago
+        return next(self._compressed(seq, seq + 1))[seq % TILE_WIDTH]
+
+    def close(self) -> None:
+        """Close the files that were kept open."""
+        self._plain.close()
 
     def chunks(self, start: int, stop: int) -> Iterator[list[bytes]]:
         """Yield the lines of the entries [start, stop), without newlines, in lists that end where a tile ends.
@@ -103,23 +100,18 @@ class SegmentReader:
         while start < stop:
             path, first = self.locate(start)
             end = min(start - start % self.segment_entries + self.segment_entries, stop)
-            source = self._compressed(start, end) if first is None else self._plain(path, first, start, end)
+            source = self._compressed(start, end) if first is None else self._lines(path, first, start, end)
             position = start - start % TILE_WIDTH
             for lines in source:
                 yield lines[max(start - position, 0) : end - position]
                 position += TILE_WIDTH
             start = end
 
-    def _plain(self, path: Path, first: int, start: int, end: int) -> Iterator[list[bytes]]:
+    def _lines(self, path: Path, first: int, start: int, end: int) -> Iterator[list[bytes]]:
         """Yield the lines of [start, end) in lists that begin and end where tiles do; the last may be shorter."""
         position = start - start % TILE_WIDTH
+        offset = self._plain.find(path, first, position).offset if position > first else 0
         with self._files.opened(path) as fd:
-            offset = 0
-            if position > first:
-                found = self._find(fd, path, first, position)
-                if found is None or found[0] != position:
-                    raise NotFoundError(f"entry {position}: there is none in {path}")
-                offset = found[2]
             lines: list[bytes] = []
             taken, rest = 0, b""
             while position < end:
@@ -146,14 +138,3 @@ class SegmentReader:
         if manifest.first != first or manifest.count != self.segment_entries:
             raise CorruptLedgerError("the manifest is of another segment", place=str(self._paths.manifest(first)))
         return read_frames(self._files, path, manifest, start, stop)
-
-    def _find(self, fd: int, path: Path, first: int, seq: int) -> tuple[int, bytes, int] | None:
-        """Return seq, line and offset of the first line at or after `seq` in an open plain segment."""
-        file = LineFile(self._files.disk, fd, path, seq_of)
-        tail = last_line(file)
-        if tail is None or seq > tail.number:
-            return None
-        if not first <= tail.number < first + self.segment_entries:
-            raise CorruptLedgerError("the last line is not an entry of this segment", place=str(path))
-        found = find_line(file, Mark(first, 0), Mark(tail.number + 1, tail.offset + len(tail.text) + 1), seq)
-        return None if found is None else (found.number, found.text, found.offset)

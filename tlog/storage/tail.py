@@ -9,6 +9,7 @@ segment and finds the end by the chain.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -80,25 +81,25 @@ def recover(files: Files, paths: PartitionPaths, segment_entries: int) -> Tail:
     The caller holds the lock. Cost: one SHA-256 call for each entry of the last segment. Memory: about 2 MiB.
     Raises: CorruptLedgerError naming the first bad entry where acknowledged bytes are damaged; nothing is changed then.
     """
-    reader = SegmentReader(files, paths, segment_entries)
-    firsts = reader.firsts()
-    first = firsts[-1] if firsts else 0
     mark = read_mark(files, paths)
-    path = paths.plain(first)
-    if not firsts:
-        tail = Tail(ChainHead(), DurableMark(0, 0, 0))
-    elif not files.exists(path):  # compressed, so complete
-        head = _head_before(reader, first + segment_entries)
-        tail = Tail(head, DurableMark(head.seq, head.seq, 0))
-    else:
-        tail = _recover_segment(
-            files,
-            path,
-            head=_head_before(reader, first),
-            segment_entries=segment_entries,
-            mark=mark,
-            partition=paths.name,
-        )
+    with contextlib.closing(SegmentReader(files, paths, segment_entries)) as reader:
+        firsts = reader.firsts()
+        first = firsts[-1] if firsts else 0
+        path = paths.plain(first)
+        if not firsts:
+            tail = Tail(ChainHead(), DurableMark(0, 0, 0))
+        elif not files.exists(path):  # compressed, so complete
+            head = _head_before(reader, first + segment_entries)
+            tail = Tail(head, DurableMark(head.seq, head.seq, 0))
+        else:
+            tail = _recover_segment(
+                files,
+                path,
+                head=_head_before(reader, first),
+                segment_entries=segment_entries,
+                mark=mark,
+                partition=paths.name,
+            )
     if mark is not None and mark.seq > tail.head.seq:
         _log.warning(
             "%s: entries %d to %d were acknowledged and are gone; a kept checkpoint tells whether they were published",

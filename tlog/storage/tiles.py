@@ -47,7 +47,7 @@ class TileFiles:
 
     def _read(self, tile: Tile) -> bytes:
         try:
-            return self._files.read(self.path(tile), MAX_TILE_SIZE)
+            return self._files.read(f"{self.root}/{tile.path}", MAX_TILE_SIZE)
         except NotFoundError:
             if tile.width == TILE_WIDTH:
                 raise
