@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test demo interop lock clean
+.PHONY: help setup lint test demo interop bench bench-full lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,8 +26,8 @@ FIND_PYTHON := recent=; for python in python3 python3.13 python3.12 python3.11; 
 	fi
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do \
-	  printf 'make %-8s  %s\n' "$$name" "$$text"; done
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do \
+	  printf 'make %-10s  %s\n' "$$name" "$$text"; done
 
 setup: $(STAMP)  ## create .venv and install tlog into it
 
@@ -55,6 +55,30 @@ interop: $(STAMP)  ## check exported partitions and proofs with programs in Go t
 	  echo "interop: skipped, there is no go on this machine"; \
 	fi
 
+# The benchmark has an environment of its own: it needs other logs, which nobody else does.
+# Peers that this Python cannot have are left out; the table says which. OUTPUT=FILE.md keeps the results, with plots.
+BENCH := .venv-bench
+BENCH_STAMP := $(BENCH)/.installed
+BENCH_PIP := $(BENCH)/bin/python -m pip --quiet --disable-pip-version-check
+BENCH_RUN = $(BENCH)/bin/python -m bench $(1) $(if $(OUTPUT),--output "$(OUTPUT)") && \
+  $(if $(OUTPUT),$(BENCH)/bin/python -m bench.plot "$(OUTPUT:.md=.json)",:)
+
+$(BENCH_STAMP): pyproject.toml requirements.lock bench/constraints.txt
+	@$(FIND_PYTHON); echo "creating $(BENCH) with $$("$$python" --version) ..."; "$$python" -m venv $(BENCH)
+	@$(BENCH_PIP) install --constraint requirements.lock hatchling
+	@$(BENCH_PIP) install --no-build-isolation --constraint requirements.lock --editable .
+	@for name in pymerkle tlog-scales matplotlib; do \
+	  $(BENCH_PIP) install --constraint requirements.lock --constraint bench/constraints.txt "$$name" || \
+	    echo "bench: there is no $$name for this Python here; the results will say so"; \
+	done
+	@touch $@
+
+bench: $(BENCH_STAMP)  ## measure against the references, in 10 minutes; OUTPUT=FILE.md keeps the results
+	@$(call BENCH_RUN,)
+
+bench-full: $(BENCH_STAMP)  ## the same with 10^7 entries, in up to an hour
+	@$(call BENCH_RUN,--full)
+
 lock:  ## renew requirements.lock with the newest versions that pyproject.toml allows
 	@$(FIND_PYTHON); scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && "$$python" -m venv "$$scratch" && \
 	  "$$scratch/bin/python" -m pip --quiet --disable-pip-version-check install --editable '.[dev,server]' && \
@@ -62,5 +86,5 @@ lock:  ## renew requirements.lock with the newest versions that pyproject.toml a
 	  cp "$$scratch/lock" requirements.lock
 
 clean:  ## remove .venv, caches and what the demo wrote
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(BENCH) .mypy_cache .pytest_cache .ruff_cache .hypothesis build demo/out dist
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -99,8 +99,6 @@ def flip(path: Path, bit: int) -> None:
 class FaultyDisk(Disk):
     """A disk whose n-th changing operation fails with EIO: not done at all, half done, or done and yet reported."""
 
-    OPERATIONS = ("write", "write_at", "sync", "truncate", "rename", "unlink", "make_dir", "sync_dir", "set_mode")
-
     def __init__(self, fail_at: int | None = None, mode: str = "not done") -> None:
         """fail_at: number of the operation that fails, counted from 0. mode: "not done", "half done" or "done"."""
         self.fail_at = fail_at
@@ -133,7 +131,17 @@ class FaultyDisk(Disk):
             lambda: write(fd, data[: len(data) // 2], offset, path),
         )
 
-    def sync(self, fd: int, path: Path) -> None:
+    def write_many_at(self, fd: int, parts: Sequence[bytes], offset: int, path: Path) -> None:
+        """Write, or fail."""
+        write, data = super().write_at, b"".join(parts)
+        self._step(
+            "write_many_at",
+            path,
+            lambda: write(fd, data, offset, path),
+            lambda: write(fd, data[: len(data) // 2], offset, path),
+        )
+
+    def sync(self, fd: int, path: Path) -> None:  # noqa: ARG002 - the seam has it
         """Sync, or fail. Tests do not survive a power loss anyway, so nothing is really synced."""
         self._step("sync", path, lambda: None)
 

@@ -96,7 +96,7 @@ def numbered_leaf(index: int) -> bytes:
 
 
 class Pyramid:
-    """All perfect subtrees over the first leaves of the tree of `numbered_leaf`: rows[h][i] = MTH(D[i*2^h:(i+1)*2^h])."""
+    """All perfect subtrees over the first leaves of `numbered_leaf`: rows[h][i] = MTH(D[i*2^h:(i+1)*2^h])."""
 
     def __init__(self, size: int) -> None:
         self.rows = [[numbered_leaf(index) for index in range(size)]]

@@ -144,9 +144,9 @@ def test_sixteen_threads(tmp_path: Path) -> None:
         bulk.append(receipt.count)
 
     run_threads(
-        *(lambda thread=thread: one_by_one(thread) for thread in range(8)),  # type: ignore[misc]
-        *(lambda thread=thread: submitted(thread) for thread in range(8, 14)),  # type: ignore[misc]
-        *(lambda thread=thread: in_bulk(thread) for thread in range(14, 16)),  # type: ignore[misc]
+        *(lambda thread=thread: one_by_one(thread) for thread in range(8)),
+        *(lambda thread=thread: submitted(thread) for thread in range(8, 14)),
+        *(lambda thread=thread: in_bulk(thread) for thread in range(14, 16)),
     )
     known = {seq for _, seq, _ in told}
     rest = [entry for entry in partition.entries() if entry.seq not in known]
@@ -179,7 +179,7 @@ def test_threads_that_create_the_partition_at_once(tmp_path: Path) -> None:
     """The same with ledger objects of their own in one process."""
     create(tmp_path)
     partitions = [opened(tmp_path) for _ in range(8)]
-    run_threads(*(lambda partition=partition: partition.append(1) for partition in partitions))  # type: ignore[misc]
+    run_threads(*(lambda partition=partition: partition.append(1) for partition in partitions))
     assert [entry.seq for entry in partitions[0].entries()] == list(range(8))
     assert partitions[0].publish().tree_size == 8
     assert partitions[1].fsck().findings == ()
@@ -226,7 +226,7 @@ def test_publishing_while_threads_append(tmp_path: Path) -> None:
             assert seqs == list(range(len(seqs)))
 
     run_threads(
-        *(lambda thread=thread: append(thread) for thread in (1, 2, 3)),  # type: ignore[misc]
+        *(lambda thread=thread: append(thread) for thread in (1, 2, 3)),
         publish,
         prove,
         read,
@@ -255,7 +255,7 @@ def test_closing_while_threads_append(tmp_path: Path) -> None:
             partition.close()
             partition.reopen()
 
-    run_threads(*(lambda thread=thread: append(thread) for thread in (1, 2, 3)), close)  # type: ignore[misc]
+    run_threads(*(lambda thread=thread: append(thread) for thread in (1, 2, 3)), close)
     first = partition.entry(0)
     audit(partition, [([0, 0], 0, first.hash), *told])
 
@@ -353,15 +353,19 @@ partition.{action}
     ("method", "condition", "action", "survives"),
     [
         ("sync", "'segments' in str(arguments[-1])", 'append("killed")', True),
-        ("write_at", "'segments' in str(arguments[-1])", 'append("killed")', False),
+        ("write_many_at", "'segments' in str(arguments[-1])", 'append("killed")', False),
         ("rename", "arguments[1].name == 'checkpoint'", "publish()", False),
         ("rename", "arguments[1].name == 'users.signed'", "publish()", False),
     ],
 )
 def test_a_killed_holder_of_the_lock_blocks_nobody(
-    tmp_path: Path, method: str, condition: str, action: str, survives: bool  # noqa: FBT001
+    tmp_path: Path,
+    method: str,
+    condition: str,
+    action: str,
+    survives: bool,
 ) -> None:
-    """kill -9 of a process that is within a commit or a publication: the next one recovers and goes on."""
+    """Kill -9 of a process that is within a commit or a publication: the next one recovers and goes on."""
     make_ledger(tmp_path, [3], more=1)
     waiting = opened(tmp_path)
     assert waiting.append("before").seq == 4
@@ -428,7 +432,7 @@ def test_a_refused_entry_leaves_the_others_of_its_group_alone(tmp_path: Path) ->
 
     def bad() -> None:
         for _ in range(20):
-            with pytest.raises(Error, match="data.x") as caught:
+            with pytest.raises(Error, match=r"data\.x") as caught:
                 partition.append({"x": float("nan")})
             refused.append(caught.value)
 

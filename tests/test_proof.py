@@ -287,9 +287,7 @@ def test_a_million_hashes_are_refused_at_once() -> None:
     assert time.perf_counter() - start < 0.05
 
 
-@given(
-    st.binary(max_size=40), st.integers(), st.integers(), st.binary(max_size=40), st.lists(st.binary(max_size=33))
-)
+@given(st.binary(max_size=40), st.integers(), st.integers(), st.binary(max_size=40), st.lists(st.binary(max_size=33)))
 def test_only_our_errors(leaf: bytes, index: int, size: int, root: bytes, hashes: list[bytes]) -> None:
     """Whatever numbers and bytes are given, only children of tlog.Error come out."""
     with pytest.raises(Error):

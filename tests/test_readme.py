@@ -17,7 +17,7 @@ README = ROOT / "README.md"
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NOT_RUN = "<!-- not run here: make -->\n"
-_END = "@@@ end of a command's output @@@"
+_END = "@@@ end of output @@@"
 
 # What differs from run to run: signatures, keys, hashes, times, rates.
 _VARYING = (
@@ -68,8 +68,8 @@ def run_console(block: Block, directory: Path) -> list[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TLOG_")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     run = subprocess.run(
-        ["sh"],
-        input=script,
+        ["sh", "-c", script],
+        stdin=subprocess.DEVNULL,
         cwd=directory,
         env=environment,
         stdout=subprocess.PIPE,
@@ -92,15 +92,19 @@ def test_the_readme_in_order(tmp_path: Path) -> None:
                 assert stable(found) == stable(expected), f"README.md, line {block.line}: $ {command}"
         elif block.language == "python":
             run = subprocess.run(
-                [sys.executable, "-W", "error", "-c", block.text], cwd=tmp_path, capture_output=True, text=True, check=False
+                [sys.executable, "-W", "error", "-c", block.text],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             assert (run.returncode, run.stderr) == (0, ""), f"README.md, line {block.line}"
-            expected = [line.partition("  # ")[2] for line in block.text.splitlines() if line.startswith("print(")]
-            assert stable(run.stdout).splitlines() == [stable(line) for line in expected]
+            lines = [line.partition("  # ")[2] for line in block.text.splitlines() if line.startswith("print(")]
+            assert stable(run.stdout).splitlines() == [stable(line) for line in lines]
 
 
 def test_every_block_is_run_or_marked() -> None:
-    """A block is of a kind that is run, or a picture, or marked as not run; and then it holds nothing but make targets."""
+    """A block is run, or a picture, or marked as not run; and then it holds make targets only."""
     found = list(blocks())
     assert sum(block.is_run and block.language == "console" for block in found) > 1
     assert any(block.is_run and block.language == "python" for block in found)
@@ -114,7 +118,9 @@ def test_every_block_is_run_or_marked() -> None:
             assert all(line.startswith("$ make ") for line in block.text.splitlines())
 
 
-@pytest.mark.parametrize("block", [block for block in blocks() if not block.is_run], ids=lambda block: f"line {block.line}")
+@pytest.mark.parametrize(
+    "block", [block for block in blocks() if not block.is_run], ids=lambda block: f"line {block.line}"
+)
 def test_make_targets_exist(block: Block) -> None:
     """What is not run here is a target of the Makefile."""
     for line in block.text.splitlines():

@@ -176,7 +176,7 @@ def test_tessera_log_bit_for_bit() -> None:
         assert checkpoint.tree_size == size
         assert checkpoint.root_hash == builder.root()
         stored = {str(path.relative_to(TESSERA_LOG)) for path in TESSERA_LOG.rglob(f"*.p/{size}")}
-        paths = [tile.path for tile in (*new_tiles(0, size), *new_bundles(0, size))]
+        paths = [tile.path for tile in new_tiles(0, size)] + [bundle.path for bundle in new_bundles(0, size)]
         assert stored == set(paths)
         assert len(paths) == (2 if size else 0)
         for tile, hashes in builder.partial_tiles():

@@ -22,7 +22,7 @@ def stored(tile: Tile) -> list[bytes]:
 
 def grow(builder: TileBuilder, stop: int) -> dict[Tile, list[bytes]]:
     """Add leaves up to `stop`, as many at once as the tile has room for; return the completed tiles."""
-    found = {}
+    found: dict[Tile, list[bytes]] = {}
     while builder.tree_size < stop:
         start = builder.tree_size
         found |= dict(builder.add(LEAVES[start : min(start - start % 256 + 256, stop)]))

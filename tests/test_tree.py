@@ -74,7 +74,7 @@ def test_right_edge_takes_perfect_subtrees(levels: list[int]) -> None:
 
 def test_range_nodes_of_all_small_subtrees() -> None:
     """The nodes of a range are perfect, aligned, as large as can be, and cover it without gap or overlap."""
-    for start in range(0, 130):
+    for start in range(130):
         limit = start & -start if start else 300
         for end in range(start + 1, start + limit + 1):
             position = start

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from tlog._heap import keep_freed_memory
 from tlog.checkpoint import Checkpoint
 from tlog.entry import ChainHead, check_chain
-from tlog.errors import CorruptLedgerError, Error, InconsistentLogError, TileMismatchError, VerificationError
+from tlog.errors import (
+    CorruptLedgerError,
+    Error,
+    FormatError,
+    InconsistentLogError,
+    TileMismatchError,
+    VerificationError,
+)
 from tlog.hashing import leaf_hashes, split_hashes
 from tlog.policy import LogSignedCheckpoint, Policy
 from tlog.reader import TileReader
@@ -91,7 +98,7 @@ def audit(
     """
     keep_freed_memory()
     # (1) Who signed what.
-    raw = CheckpointFiles(files, paths).published()
+    raw = _read_published(files, paths)
     published = None if raw is None else policy.verify(raw)
     anchor = None if kept is None else policy.authenticate(kept)
     entries = segments.count()
@@ -206,7 +213,27 @@ class _Walk:
                     expected=signed.hex(),
                     found=computed.hex(),
                 )
-        raise AssertionError("a level 0 tile differs before the tiles above it do")
+        # Entries and level 0 tiles were rewritten together: what differs is the hash over them in a tile above.
+        return self._explain_upper(tile, hashes, split_hashes(stored))
+
+    def _explain_upper(self, tile: Tile, computed: Sequence[bytes], signed: Sequence[bytes]) -> CorruptLedgerError:
+        number = next(n for n, pair in enumerate(zip(computed, signed, strict=True)) if pair[0] != pair[1])
+        width = TILE_WIDTH**tile.level
+        start = (tile.index * TILE_WIDTH + number) * width
+        return CorruptLedgerError(
+            "these entries, and tiles over them, are not those that were signed",
+            place=f"entries {start} to {start + width - 1} ({self._segments.locate(start)[0]})",
+            seq=start,
+            expected=signed[number].hex(),
+            found=computed[number].hex(),
+        )
+
+
+def _read_published(files: Files, paths: PartitionPaths) -> Checkpoint | None:
+    try:
+        return CheckpointFiles(files, paths).published()
+    except FormatError as err:
+        raise CorruptLedgerError(f"the published checkpoint is no checkpoint ({err})", place=err.what) from err
 
 
 def _require_sizes(

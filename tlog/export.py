@@ -6,6 +6,7 @@ over them turned out to be the one that was signed. Source: c2sp.org/tlog-tiles.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from tlog.integrate import TILE_BATCH, Progress
 from tlog.keys import VerifierKey
 from tlog.storage.disk import Files
 from tlog.storage.segments import SegmentReader
-from tlog.tile import TILE_WIDTH, Bundle, Tile
-from tlog.tilebuilder import TileBuilder
+from tlog.tile import TILE_WIDTH, Bundle, Tile, edge_tiles
+from tlog.tilebuilder import TileBuilder, TileHashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,15 @@ def export(
     *,
     checkpoint: Checkpoint,
     vkey: VerifierKey,
+    signed_sizes: Iterable[int] = (),
     progress: Progress | None = None,
 ) -> ExportReport:
     """Write `checkpoint`, `vkey`, `tile/...` and `tile/entries/...` of the published tree into a directory.
 
     checkpoint: verified. directory: made if it is missing; files that are there with the same bytes stay as they are,
-    so that a second export adds what is new. progress: told how many entries are done.
+    so that a second export adds what is new. signed_sizes: tree sizes of earlier checkpoints; their partial tiles and
+    bundles are written where the full one does not exist yet, for clients that hold such a checkpoint.
+    progress: told how many entries are done.
     Raises: CorruptLedgerError naming the first bad entry; the checkpoint is not written then. StorageError.
     Cost: two SHA-256 calls an entry and one a node. Memory: 8 MiB of tiles and as many bundles.
     """
@@ -51,16 +55,20 @@ def export(
     builder = TileBuilder()
     head = ChainHead()
     _, _, partition = checkpoint.origin.rpartition("/")
+    lines: list[bytes] = []
     for lines in segments.chunks(0, checkpoint.tree_size):
-        bundle = Bundle(builder.tree_size // TILE_WIDTH, len(lines))
         head = check_chain(head, partition.encode(), lines, str(segments.locate(builder.tree_size)[0]))
-        site.add(bundle, encode_bundle(lines))
+        if len(lines) == TILE_WIDTH:
+            site.add(Bundle(builder.tree_size // TILE_WIDTH), encode_bundle(lines))
         for tile, hashes in builder.add(leaf_hashes(lines)):
             site.add(tile, b"".join(hashes))
         if progress is not None:
             progress(builder.tree_size)
-    for tile, hashes in builder.partial_tiles():
+    lines = lines if checkpoint.tree_size % TILE_WIDTH else []
+    for tile, hashes in _partial_tiles(builder, signed_sizes):
         site.add(tile, b"".join(hashes))
+        if tile.level == 0:
+            site.add(Bundle(tile.index, tile.width), encode_bundle(lines[: tile.width]))
     if builder.root() != checkpoint.root_hash:
         raise CorruptLedgerError(
             f"the entries do not make the tree that was signed at size {checkpoint.tree_size}; 'tlog verify' tells",
@@ -74,6 +82,16 @@ def export(
     site.add_file(directory / "checkpoint", checkpoint.raw)
     site.flush()
     return ExportReport(checkpoint.tree_size, site.count, site.size)
+
+
+def _partial_tiles(builder: TileBuilder, signed_sizes: Iterable[int]) -> Iterator[TileHashes]:
+    """Yield the partial tiles of the tree, and those of smaller trees at the same places."""
+    current = {(tile.level, tile.index): hashes for tile, hashes in builder.partial_tiles()}
+    wanted = set(edge_tiles(builder.tree_size))
+    for size in signed_sizes:
+        wanted.update(tile for tile in edge_tiles(size) if tile.width <= len(current.get((tile.level, tile.index), ())))
+    for tile in sorted(wanted):
+        yield tile, current[tile.level, tile.index][: tile.width]
 
 
 class _Site:

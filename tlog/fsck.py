@@ -1,8 +1,8 @@
 """fsck: everything that is stored compared with everything that can be derived from it, and derived files rebuilt.
 
 Segments, keys and signed checkpoints are originals: what is wrong with them is reported and never changed. Tiles,
-manifests, the verifier key's file and the published copy of the last checkpoint are derived: `--repair` rebuilds them,
-but tiles only where the entries make the tree that was signed.
+manifests and the published copy of the last checkpoint are derived: `--repair` rebuilds them, but tiles only where the
+entries make the tree that was signed.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class _Examination:
         self._tiles = TileFiles(files, paths.root)
         self._checkpoints = CheckpointFiles(files, paths)
         self._findings: list[Finding] = []
-        self._wrong_tiles: list[Tile] = []
+        self._wrong_tiles: dict[Tile, None] = {}
         self._tile_count = 0
 
     def run(self) -> FsckReport:
@@ -114,10 +114,8 @@ class _Examination:
     def _remove_temporaries(self) -> None:
         """Remove what a crash left of files that never got their names; without `repair` they are no finding."""
         if self._repair:
-            for directory in (self._paths.root, self._paths.segments):
-                for name in self._files.disk.list_dir(directory):
-                    if name.endswith(TEMPORARY_SUFFIX):
-                        self._files.disk.unlink(directory / name)
+            for path in self._paths.root.rglob(f"*{TEMPORARY_SUFFIX}"):
+                self._files.disk.unlink(path)
 
     def _examine_statements(self) -> Checkpoint | None:
         """Examine keys, records and checkpoints; return the largest signed checkpoint, None where there is none."""
@@ -170,8 +168,8 @@ class _Examination:
     def _examine_manifests(self) -> None:
         for first in self._firsts():
             sealed, path = self._paths.sealed(first), self._paths.manifest(first)
-            if not self._files.exists(sealed):
-                continue
+            if not self._files.exists(sealed) or self._files.exists(self._paths.plain(first)):
+                continue  # with the plain file still there, sealing is not finished and nothing reads the sealed one
             try:
                 derived = derive_manifest(self._files, sealed, first)
             except Error as err:
@@ -254,7 +252,7 @@ class _Examination:
             except Error:
                 stored = b""
             if stored != b"".join(hashes) and len(self._wrong_tiles) < MAX_FINDINGS:
-                self._wrong_tiles.append(tile)
+                self._wrong_tiles[tile] = None
 
     def _rebuild_tiles(self, latest: Checkpoint) -> None:
         """The entries are what was signed, so the tiles that differ are wrong: report them, and write them again."""

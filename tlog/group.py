@@ -18,6 +18,10 @@ from typing import NamedTuple
 from tlog.errors import CommitUnknownError, Error, FormatError
 
 
+class ClosedError(Error):
+    """The write end was closed meanwhile; nothing was written, and another one can be opened."""
+
+
 class Committed(NamedTuple):
     """Durable entries. first_seq: of the first of them. hashes: the chain hash of each, in hex."""
 
@@ -93,9 +97,12 @@ class GroupCommit:
         return True
 
     def close(self) -> None:
-        """Commit what was submitted and stop the helper thread; appending afterwards raises ValueError."""
+        """Commit what was submitted and stop the helper thread; appending afterwards raises ClosedError."""
         with self._mutex:
             self._closed = True
+            last = self._next if self._busy else None
+        if last is not None:  # nobody enters it any more; behind it nothing is under way
+            self.wait(last)
         if self._helper_thread is not None:
             self._helper.put(None)
             self._helper_thread.join()
@@ -104,7 +111,7 @@ class GroupCommit:
         """Put payloads into the next group; return it, where they begin in it, and whether the caller must lead it."""
         with self._mutex:
             if self._closed:
-                raise ValueError("the partition is closed")
+                raise ClosedError("the write end was closed")
             group = self._next
             index = len(group.payloads)
             group.payloads.extend(payloads)

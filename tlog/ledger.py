@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import tomllib
@@ -90,7 +91,7 @@ class Ledger:
         """Not for users: `create` and `open` check what is there."""
         self.path = path
         self.config = config
-        self._files = Files(disk)
+        self._files = Files(disk, top=path)
         self._clock = clock
         self._passphrase = passphrase
         self._open: dict[str, Partition] = {}
@@ -121,6 +122,8 @@ class Ledger:
         if files.exists(root / CONFIG_NAME):
             raise ConflictError(f"{root}: there is a ledger already")
         files.ensure_dir(root)
+        if os.access(root.parent, os.R_OK | os.W_OK):  # who died while creating it may have left it not durable
+            files.disk.sync_dir(root.parent)
         files.create(root / CONFIG_NAME, config.format())
         return cls(root, config, disk=disk, clock=clock, passphrase=passphrase)
 

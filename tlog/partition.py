@@ -6,20 +6,21 @@ process after a fork.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from tlog._strict import require_int
 from tlog.audit import Report, audit
 from tlog.checkpoint import Checkpoint
 from tlog.entry import Entry, encode_payload, encode_payloads, encode_raw_payload, encode_raw_payloads, parse_entry
 from tlog.errors import ConflictError, CorruptLedgerError, NotFoundError
 from tlog.export import ExportReport, export
 from tlog.fsck import FsckReport, fsck
+from tlog.group import ClosedError
 from tlog.hashing import leaf_hash
 from tlog.integrate import Progress, chain_head
 from tlog.keys import SigningKey, VerifierKey
@@ -41,6 +42,8 @@ from tlog.tile import TILE_WIDTH
 from tlog.tlogproof import ConsistencyProof, Proof
 from tlog.workers import Ahead
 from tlog.writer import Writer
+
+T = TypeVar("T")
 
 FOLLOW_INTERVAL_S = 0.1
 """How often `follow` looks for new entries."""
@@ -86,15 +89,18 @@ class Partition:
         `reopen`; CorruptLedgerError, StorageError.
         Cost: one write and one sync, shared with all threads that append at the same time.
         """
-        return self._write_end().append(encode_payload(data, meta))
+        payload = encode_payload(data, meta)
+        return self._write(lambda writer: writer.append(payload))
 
     def append_json(self, text: bytes | str, *, meta: dict[str, Any] | None = None) -> Receipt:
         """Like `append`, for JSON text, which is checked and kept byte for byte."""
-        return self._write_end().append(encode_raw_payload(text, meta))
+        payload = encode_raw_payload(text, meta)
+        return self._write(lambda writer: writer.append(payload))
 
     def submit(self, data: Any, *, meta: dict[str, Any] | None = None) -> PendingReceipt:
         """Append one event without waiting; the receipt's `result()` waits. Raises: FormatError at once."""
-        return self._write_end().submit(encode_payload(data, meta))
+        payload = encode_payload(data, meta)
+        return self._write(lambda writer: writer.submit(payload))
 
     def append_many(self, events: Iterable[Any]) -> BulkReceipt:
         """Append events from any iterable, each like `append`; all are durable on return.
@@ -102,11 +108,11 @@ class Partition:
         Raises: RefusedItemError, whose `index` says which event was refused; the events before it are durable then.
         Memory: two chunks of 8,192 events or 4 MiB, whatever the iterable's length.
         """
-        return self._write_end().append_many(events, encode_payloads)
+        return self._write(lambda writer: writer.append_many(events, encode_payloads))
 
     def append_many_json(self, texts: Iterable[bytes | str]) -> BulkReceipt:
         """Like `append_many`, for JSON texts, which are checked and kept byte for byte."""
-        return self._write_end().append_many(texts, encode_raw_payloads)
+        return self._write(lambda writer: writer.append_many(texts, encode_raw_payloads))
 
     def publish(self, *, progress: Progress | None = None) -> Checkpoint:
         """Integrate all durable entries, sign a checkpoint over them, publish it and return it.
@@ -115,10 +121,11 @@ class Partition:
         Raises: CorruptLedgerError naming the first bad entry or tile, where the files disagree with each other or with
         what was signed before; nothing is signed then. StorageError.
         """
-        writer = self._write_end()
         publisher = Publisher(self.files, self.paths, self.segments, self.origin)
-        return publisher.publish(
-            writer.durable_size, passphrase=self._passphrase, ahead=writer.ahead, progress=progress
+        return self._write(
+            lambda writer: publisher.publish(
+                writer.durable_size, passphrase=self._passphrase, ahead=writer.ahead, progress=progress
+            )
         )
 
     def create(self, passphrase: bytes | None = None) -> VerifierKey:
@@ -167,9 +174,10 @@ class Partition:
 
     def entry(self, seq: int) -> Entry:
         """Return one entry, its own hash checked. Raises: NotFoundError, CorruptLedgerError, VerificationError."""
-        if not 0 <= seq < self._known_size:
+        require_int(seq, "seq", 0)
+        if seq >= self._known_size:
             self._known_size = self.size
-        if not 0 <= seq < self._known_size:
+        if seq >= self._known_size:
             raise NotFoundError(f"entry {seq}: partition {self.name} has {self._known_size} entries")
         entry = parse_entry(self.segments.line(seq))
         if entry.seq != seq:
@@ -286,7 +294,13 @@ class Partition:
         """
         checkpoint, _ = self._tree()
         return export(
-            self.files, self.segments, Path(directory), checkpoint=checkpoint, vkey=self.vkey, progress=progress
+            self.files,
+            self.segments,
+            Path(directory),
+            checkpoint=checkpoint,
+            vkey=self.vkey,
+            signed_sizes=(signed.tree_size for signed in self.checkpoints.all()),
+            progress=progress,
         )
 
     def seal(self, *, progress: Progress | None = None) -> SealReport:
@@ -300,6 +314,14 @@ class Partition:
         if not self.exists:
             raise NotFoundError(f"partition {self.name}: there is none in {self.paths.ledger}")
 
+    def _write(self, action: Callable[[Writer], T]) -> T:
+        """Do something with the write end, with a new one if this one is closed at the same moment."""
+        while True:
+            try:
+                return action(self._write_end())
+            except ClosedError:
+                continue
+
     def _write_end(self) -> Writer:
         writer = self._writer
         if writer is None or writer.pid != os.getpid():
@@ -311,13 +333,20 @@ class Partition:
 
     def _open_writer(self) -> Writer:
         if not self.files.exists(self.paths.verifier_key):
-            with contextlib.suppress(ConflictError):  # another process was first
+            try:
                 self.create(self._passphrase)
+            except ConflictError:  # another process was first, and may have been killed before it was done
+                KeyFiles(self.files, self.paths).complete(self.origin, self._passphrase)
+        self.files.ensure_dir(self.paths.segments)
         state = read_signed_state(self.files, self.paths, self.vkey)
-        if state is not None:
-            chain_head(self.segments, TileReader(self.tiles, state.latest.tree_size, state.latest.root_hash))
         minimum_size = 0 if state is None else state.record.tree_size
         sequencer = Sequencer(self.files, self.paths, self.segments.segment_entries, minimum_size, self._clock)
+        try:
+            if state is not None:
+                chain_head(self.segments, TileReader(self.tiles, state.latest.tree_size, state.latest.root_hash))
+        except BaseException:
+            sequencer.close()
+            raise
         return Writer(sequencer, self.name, Ahead(self.files, self.paths, self.segments.segment_entries))
 
     def _tree(self) -> tuple[Checkpoint, TileReader]:
@@ -336,7 +365,7 @@ class Partition:
         return cached[1], cached[2]
 
     def _prove(self, seq: int, checkpoint: Checkpoint, tree: TileReader) -> Proof:
-        if not 0 <= seq < tree.tree_size:
+        if require_int(seq, "seq", 0) >= tree.tree_size:
             raise NotFoundError(
                 f"entry {seq}: the published checkpoint covers {tree.tree_size} entries of {self.name}; "
                 f"'tlog publish {self.name}' covers all"

@@ -122,7 +122,9 @@ class Publisher:
                 _refuse_rollback(state, size, self._paths)
                 if size == state.latest.tree_size and state.latest.signatures:
                     if not state.is_published:
+                        self._checkpoints.record(state.latest)
                         self._checkpoints.publish(state.latest)
+                    self._files.disk.sync_dir(self._paths.root)  # whoever published it may have died before that
                     return state.latest
             latest = state.latest if state is not None else Checkpoint(self._origin, 0, EMPTY_ROOT)
             integration = Integration(self._files, self._paths, self._segments, latest, ahead=ahead, progress=progress)
@@ -130,9 +132,9 @@ class Publisher:
             checkpoint = self._sign(Checkpoint(self._origin, size, root), key)
             self._checkpoints.record(checkpoint)
             self._checkpoints.publish(checkpoint)
-        for tile in edge_tiles(latest.tree_size):
-            if (tile.index + 1) << TILE_HEIGHT <= size >> TILE_HEIGHT * tile.level:
-                self._tiles.remove_partials(Tile(tile.level, tile.index))
+            for tile in edge_tiles(latest.tree_size):
+                if (tile.index + 1) << TILE_HEIGHT <= size >> TILE_HEIGHT * tile.level:
+                    self._tiles.remove_partials(Tile(tile.level, tile.index))
         return checkpoint
 
     def _integrate(self, integration: Integration, latest: Checkpoint, record: Checkpoint, size: int) -> bytes:

@@ -9,19 +9,32 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from tlog.entry import ChainHead, encode_lines, parse_entry
 from tlog.errors import CommitUnknownError, CorruptLedgerError, Error
-from tlog.group import Committed
+from tlog.group import ClosedError, Committed
 from tlog.storage.disk import Files
 from tlog.storage.layout import PartitionPaths
 from tlog.storage.segments import SegmentReader
 from tlog.storage.tail import MARK_SIZE, DurableMark, SegmentAppender, Tail, read_mark, recover
 
 T = TypeVar("T")
+
+_open_sequencers: weakref.WeakSet[Sequencer] = weakref.WeakSet()
+
+
+def _forget_locks() -> None:
+    """Close the descriptors that a forked child got: as long as it had them, a lock of a dead parent would be held."""
+    for sequencer in list(_open_sequencers):
+        sequencer.forget()
+
+
+os.register_at_fork(after_in_child=_forget_locks)
 
 Clock = Callable[[], int]
 """Returns POSIX time in nanoseconds."""
@@ -34,7 +47,7 @@ def format_ts(time_ns: int) -> bytes:
 
 
 class Sequencer:
-    """The write end of one partition in this process. One thread at a time; `GroupCommit` sees to that."""
+    """The write end of one partition in this process. It may be used from several threads."""
 
     def __init__(
         self, files: Files, paths: PartitionPaths, segment_entries: int, minimum_size: int, clock: Clock = time.time_ns
@@ -49,6 +62,8 @@ class Sequencer:
         self._segment_entries = segment_entries
         self._clock = clock
         self._poison: BaseException | None = None
+        self._mutex = threading.Lock()
+        self._closed = False
         self.clock_held = 0
         self._fd = files.disk.open(paths.lock, os.O_RDWR | os.O_CREAT)
         try:
@@ -56,6 +71,7 @@ class Sequencer:
         except BaseException:
             files.disk.close(self._fd)
             raise
+        _open_sequencers.add(self)
 
     def commit(self, payloads: Sequence[bytes]) -> Committed:
         """Append one group and return what became of it when it is durable.
@@ -74,10 +90,18 @@ class Sequencer:
         """Return the chain's head after all that is durable, whoever wrote it. Raises: as `commit`."""
         return self._locked(lambda: self._caught_up().head)
 
+    def forget(self) -> None:
+        """Give the lock's descriptor up in a forked child; the parent keeps its own."""
+        _open_sequencers.discard(self)
+        self._files.disk.close(self._fd)
+
     def close(self) -> None:
         """Release the files."""
-        self._appender.close()
-        self._files.disk.close(self._fd)
+        with self._mutex:
+            self._closed = True
+            _open_sequencers.discard(self)
+            self._appender.close()
+            self._files.disk.close(self._fd)
 
     def _commit(self, payloads: Sequence[bytes]) -> Committed:
         appender = self._caught_up()
@@ -92,17 +116,22 @@ class Sequencer:
             self._write_mark(appender.mark)
         except BaseException as err:
             self._poison = err
+            if not isinstance(err, Error):  # an interrupt stays what it is
+                raise
             raise CommitUnknownError(f"{err}; whether the entries are stored is unknown until it is reopened") from err
         return Committed(head.seq, encoded.hashes)
 
     def _locked(self, action: Callable[[], T]) -> T:
-        if self._poison is not None:
-            raise CommitUnknownError(f"{self._poison}; open the partition again to recover") from self._poison
-        self._files.disk.lock(self._fd, self._paths.lock)
-        try:
-            return action()
-        finally:
-            self._files.disk.unlock(self._fd)
+        with self._mutex:  # threads of this process share the descriptor, and with it the lock
+            if self._closed:
+                raise ClosedError("the write end was closed")
+            if self._poison is not None:
+                raise CommitUnknownError(f"{self._poison}; open the partition again to recover") from self._poison
+            self._files.disk.lock(self._fd, self._paths.lock)
+            try:
+                return action()
+            finally:
+                self._files.disk.unlock(self._fd)
 
     def _caught_up(self) -> SegmentAppender:
         """Return the appender at the end of what is durable now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from tlog._heap import keep_freed_memory
 from tlog.entry import largest_payload, too_large
 from tlog.errors import FormatError, RefusedItemError
-from tlog.group import Group, GroupCommit
+from tlog.group import ClosedError, Group, GroupCommit
 from tlog.receipt import BulkReceipt, PendingReceipt, Receipt, receipt_of
 from tlog.sequencer import Sequencer
 from tlog.workers import Ahead
@@ -40,6 +41,9 @@ class Writer:
         self._groups = GroupCommit(sequencer.commit)
         self._partition = partition
         self._safe_size = largest_payload(partition, _ANY_SEQ)
+        self._idle = threading.Condition()
+        self._bulks = 0
+        self._closed = False
         self.pid = os.getpid()
 
     @property
@@ -64,13 +68,26 @@ class Writer:
         cases what came before is made durable first.
         """
         keep_freed_memory()
+        with self._idle:
+            if self._closed:
+                raise ClosedError("the write end was closed")
+            self._bulks += 1
+        try:
+            return self._append_many(iter(items), encode)
+        finally:
+            with self._idle:
+                self._bulks -= 1
+                self._idle.notify_all()
+
+    def _append_many(self, source: Iterator[Any], encode: Encode) -> BulkReceipt:
         bulk = _Bulk(self._groups)
-        source = iter(items)
+        first = self._sequencer.last_seq
         problem: BaseException | None = None
         is_done = False
-        begun = self._sequencer.last_seq
+        begun, taken = first, 0
         while not is_done:
-            chunk, is_done, problem = self._take(source, encode)
+            chunk, is_done, problem = self._take(source, encode, first + taken)
+            taken += len(chunk)
             if chunk:
                 bulk.submit(chunk)
             begun = self.ahead.begin(begun, bulk.durable)
@@ -86,12 +103,18 @@ class Writer:
         return self._sequencer.durable_head().seq
 
     def close(self) -> None:
-        """Write what was submitted and release the files."""
+        """Wait for every `append_many`, write what was submitted, and release the files."""
+        with self._idle:
+            self._closed = True
+            self._idle.wait_for(lambda: not self._bulks)
         self._groups.close()
         self._sequencer.close()
 
-    def _take(self, source: Iterator[Any], encode: Encode) -> tuple[list[bytes], bool, BaseException | None]:
-        """Return the next chunk, whether it is the last, and what ended it if that was not the end of the items."""
+    def _take(self, source: Iterator[Any], encode: Encode, seq: int) -> tuple[list[bytes], bool, BaseException | None]:
+        """Return the next chunk, whether it is the last, and what ended it if that was not the end of the items.
+
+        seq: of the chunk's first entry, as far as can be known before it is written.
+        """
         chunk: list[bytes] = []
         size = 0
         while len(chunk) < BULK_ENTRIES and size < BULK_BYTES:
@@ -103,7 +126,7 @@ class Writer:
                 problem = err
             payloads, refused = encode(items)
             if payloads and max(map(len, payloads)) > self._safe_size:
-                payloads, refused = self._cut_at_large(payloads, refused)
+                payloads, refused = self._cut_at_large(payloads, refused, seq + len(chunk))
             chunk += payloads
             size += sum(map(len, payloads))
             problem = refused or problem
@@ -112,19 +135,19 @@ class Writer:
         return chunk, False, None
 
     def _cut_at_large(
-        self, payloads: list[bytes], refused: FormatError | None
+        self, payloads: list[bytes], refused: FormatError | None, seq: int
     ) -> tuple[list[bytes], FormatError | None]:
         """Return the payloads before the first that does not fit into an entry, and the error of that one."""
         for number, payload in enumerate(payloads):
             try:
-                self._check_size(payload)
+                self._check_size(payload, seq + number)
             except FormatError as err:
                 return payloads[:number], err
         return payloads, refused
 
-    def _check_size(self, payload: bytes) -> None:
+    def _check_size(self, payload: bytes, seq: int = 0) -> None:
         if len(payload) > self._safe_size:
-            room = largest_payload(self._partition, self._sequencer.last_seq)
+            room = largest_payload(self._partition, max(seq, self._sequencer.last_seq))
             if len(payload) > room:
                 raise too_large(len(payload), room)
 
@@ -159,6 +182,15 @@ class _Bulk:
     def _settle(self) -> None:
         group, index, count = self._waiting.popleft()
         self._groups.wait(group)
+        if len(group.results) > 1:  # an entry that another process's entries left no room for was refused
+            self._refuse(group, index, count)
         self._last = receipt_of(group, index + count - 1)
         self._first = self._first or receipt_of(group, index)
         self._count += count
+
+    def _refuse(self, group: Group, index: int, count: int) -> None:
+        for number in range(count):
+            try:
+                receipt_of(group, index + number)
+            except FormatError as err:
+                raise RefusedItemError(self._count + number, self._count + number, err) from err

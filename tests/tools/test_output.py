@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pty
@@ -96,73 +97,54 @@ def test_errors_cannot_steer_the_terminal(users: Shell) -> None:
     assert "\x1b" not in result.stderr
 
 
-class Terminal:
-    """A pseudo-terminal that a command can have as its output streams."""
-
-    def __init__(self) -> None:
-        self._ours, self.theirs = pty.openpty()
-
-    def read(self) -> str:
-        """All that was written to it, after the command has ended."""
-        os.close(self.theirs)
-        parts = []
-        try:
-            while part := os.read(self._ours, 65536):
-                parts.append(part)
-        except OSError:  # the other end is closed
-            pass
-        os.close(self._ours)
-        return b"".join(parts).decode()
-
-
-@pytest.fixture
-def terminal() -> Terminal:
-    """A pseudo-terminal."""
-    return Terminal()
-
-
-def on_terminal(terminal: Terminal, shell: Shell, *words: str, **environment: str) -> str:
-    """What a command shows on a terminal that has both its output streams."""
+def on_terminal(shell: Shell, *words: str, **environment: str) -> str:
+    """What a command shows on a pseudo-terminal that is both its output streams."""
+    ours, theirs = pty.openpty()
     variables = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "TERM"}}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [BIN / words[0], *words[1:]],
         cwd=shell.directory,
         env=variables | {"TERM": "xterm-256color", "TLOG_LEDGER": str(shell.ledger)} | environment,
         stdin=subprocess.DEVNULL,
-        stdout=terminal.theirs,
-        stderr=terminal.theirs,
-    )
-    process.wait(20)
-    return terminal.read()
+        stdout=theirs,
+        stderr=theirs,
+    ):
+        os.close(theirs)
+        parts = []
+        with contextlib.suppress(OSError):  # the command has ended, and its end of the terminal is closed
+            while part := os.read(ours, 65536):
+                parts.append(part)
+    os.close(ours)
+    return b"".join(parts).decode()
 
 
-def test_colours_and_bar_on_a_terminal(users: Shell, terminal: Terminal) -> None:
+def test_colours_and_bar_on_a_terminal(users: Shell) -> None:
     """On a terminal there are colours and a progress bar, which is gone at the end."""
-    shown = on_terminal(terminal, users, "tlog", "verify", "users")
+    shown = on_terminal(users, "tlog", "verify", "users")
     assert "\x1b[33m" in shown
     assert "verifying users" in shown
     assert "not anchored" in shown.rpartition("verifying users")[2]
 
 
-def test_no_color(users: Shell, terminal: Terminal) -> None:
+def test_no_color(users: Shell) -> None:
     """NO_COLOR takes the colours away, from results, errors and the bar."""
-    shown = on_terminal(terminal, users, "tlog", "verify", "users", NO_COLOR="1")
+    shown = on_terminal(users, "tlog", "verify", "users", NO_COLOR="1")
     assert "not anchored" in shown
     assert "\x1b[3" not in shown
 
 
-def test_dumb_terminals(users: Shell, terminal: Terminal) -> None:
+def test_dumb_terminals(users: Shell) -> None:
     """A terminal that can do nothing gets plain text and no bar."""
-    shown = on_terminal(terminal, users, "tlog", "verify", "users", TERM="dumb")
+    shown = on_terminal(users, "tlog", "verify", "users", TERM="dumb")
     assert "\x1b" not in shown
     assert "verifying" not in shown
 
 
-def test_entries_are_escaped_on_terminals_only(users: Shell, terminal: Terminal) -> None:
+def test_entries_are_escaped_on_terminals_only(users: Shell) -> None:
     """An entry with control characters is shown escaped on a terminal, and piped byte for byte."""
     users.tlog("append", "evil", '"\x9b2J \u202e"')
     assert "\x9b2J".encode() in users.tlog("get", "evil", 0).stdout_bytes
-    shown = on_terminal(terminal, users, "tlog", "get", "evil", "0")
+    shown = on_terminal(users, "tlog", "get", "evil", "0")
     assert '"\\u009b2J \\u202e"' in shown
     assert "\x9b" not in shown
 

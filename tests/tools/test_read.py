@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 
@@ -243,4 +242,3 @@ class _following:  # noqa: N801 - used as a function
     def __exit__(self, *error: object) -> None:
         with self._process:
             self._process.kill()
-            time.sleep(0)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import time
 
 import pytest
 
 import tlog
-from tests.tools.conftest import ENTRIES, Shell, objects, ok
+from tests.tools.conftest import BIN, ENTRIES, Shell, objects, ok
 
 PASSPHRASE = {"TLOG_KEY_PASSPHRASE": "correct horse"}
 WRONG = {"TLOG_KEY_PASSPHRASE": "wrong horse"}
@@ -18,7 +20,7 @@ def test_init(shell: Shell) -> None:
     """A ledger is created where the argument says, otherwise where the ledger is looked for; twice is a conflict."""
     created = shell.tlog("init", "--origin", "audit.example.com")
     assert (created.exit_code, created.stdout) == (0, "")
-    assert "created the ledger" in created.stderr
+    assert "created a ledger" in created.stderr
     assert tlog.Ledger.open(shell.ledger).config.origin == "audit.example.com"
     other = shell.directory / "other"
     assert objects(ok(shell.tlog("init", "--origin", "a.example", other, "--json"))) == [
@@ -159,6 +161,29 @@ def test_lines_too_long_for_an_entry(users: Shell, size: int) -> None:
     skipped = users.tlog("append", "users", "-", "--skip-bad", "--json", stdin=f"{line}7\n")
     assert objects(ok(skipped))[0]["appended"] == 1
     assert json.loads(users.tlog("tail", "users", "-n", 1).stdout)["data"] == 7
+
+
+def test_a_slow_source_is_not_kept_waiting(users: Shell) -> None:
+    """What came through a pipe so far is durable while the pipe stays open; a line in two parts is one line."""
+    with subprocess.Popen(
+        [BIN / "tlog", "append", "users", "-", "--json", "--ledger", users.ledger],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for part, size in ((b"1\n2\n[", ENTRIES + 2), (b"3]\n", ENTRIES + 3)):
+            process.stdin.write(part)
+            process.stdin.flush()
+            deadline = time.monotonic() + 20
+            while tlog.Ledger.open(users.ledger).partition("users").size < size:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        process.stdin.write(b"4")
+        process.stdin.close()
+        summary = objects(process.stdout.read().decode())[0]
+    assert (process.returncode, summary["appended"], summary["entries"]) == (0, 4, ENTRIES + 4)
+    assert [entry["data"] for entry in objects(ok(users.tlog("tail", "users", "-n", 2)))] == [[3], 4]
 
 
 def test_publish(users: Shell) -> None:

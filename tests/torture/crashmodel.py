@@ -236,6 +236,10 @@ class Model:
             if parent is not other:
                 raise AssertionError("the model knows no renaming across directories")
             parent.change({name: None, target: parent.names[name]})
+        elif kind == "link":
+            parent, name = self._parent(path)
+            other, target = self._parent(operation.target)
+            other.change({target: parent.names[name]})
         elif kind == "unlink":
             parent, name = self._parent(path)
             parent.change({name: None})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import tlog
+from tests.torture.faultdisk import UserDisk
 from tlog.reader import TileReader
 from tlog.storage.checkpoints import SignerRecord
 from tlog.tile import TILE_WIDTH
@@ -43,10 +44,10 @@ class Roots:
 def open_ledger(path: Path, *, created: bool) -> tlog.Ledger:
     """Open a ledger, or create it where it was never said to be there."""
     try:
-        return tlog.Ledger.open(path)
+        return tlog.Ledger.open(path, disk=UserDisk())
     except tlog.NotFoundError:
         assert not created, "the ledger is gone"
-        return tlog.Ledger.create(path, origin=ORIGIN, segment_entries=SEGMENT_ENTRIES)
+        return tlog.Ledger.create(path, origin=ORIGIN, segment_entries=SEGMENT_ENTRIES, disk=UserDisk())
 
 
 def checkpoints_on_disk(partition: tlog.Partition) -> list[tlog.Checkpoint]:
@@ -71,6 +72,8 @@ def examine(path: Path, told: Told) -> None:
         assert checkpoint.tree_size == receipt.seq + 1
         roots.see([checkpoint, *checkpoints_on_disk(partition)])
         require_sound(partition, [*told.checkpoints, checkpoint])
+        if partition.seal().segments:
+            require_sound(partition, [*told.checkpoints, checkpoint])
         require_proofs(partition, told.entries)
     with tlog.Ledger.open(path) as ledger:
         again = ledger.partition(NAME).append({"after": "all that"})

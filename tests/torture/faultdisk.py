@@ -34,7 +34,18 @@ class KilledError(BaseException):
     """The process is dead; what it still does to its files does not happen."""
 
 
-class RecordingDisk(Disk):
+class UserDisk(Disk):
+    """The real file system as an ordinary user sees it: root may write to read-only files, the library must not try."""
+
+    def open(self, path: Path, flags: int, mode: int = 0o644) -> int:
+        """Open a file unless its owner could not."""
+        writes = flags & (os.O_WRONLY | os.O_RDWR)
+        if writes and os.path.lexists(path) and not path.stat().st_mode & stat.S_IWUSR:
+            raise StorageError(f"{path}: {os.strerror(errno.EACCES)}")
+        return super().open(path, flags, mode)
+
+
+class RecordingDisk(UserDisk):
     """The real file system, with a record of all changes below one directory.
 
     kill_at: at that number of operations the process dies. fail_sync_at: that operation is a `sync` that fails.
@@ -62,19 +73,17 @@ class RecordingDisk(Disk):
         return str(path.relative_to(self.root))
 
     def open(self, path: Path, flags: int, mode: int = 0o644) -> int:
-        """Open as an ordinary user would be allowed to: root may write read-only files, the library must not try."""
+        """Record what opening changes."""
         with self._mutex:
             self._die_if_due()
             exists = os.path.lexists(path)
-            if exists and flags & (os.O_WRONLY | os.O_RDWR) and not path.stat().st_mode & stat.S_IWUSR:
-                raise StorageError(f"{path}: {os.strerror(errno.EACCES)}")
             if not exists and flags & os.O_CREAT:
                 opened = Operation("create", self._name(path), number=mode)
             elif exists and flags & os.O_TRUNC:
                 opened = Operation("truncate", self._name(path))
             else:
                 return super().open(path, flags, mode)
-            return self._perform(opened, lambda: Disk.open(self, path, flags, mode))
+            return self._perform(opened, lambda: UserDisk.open(self, path, flags, mode))
 
     def write(self, fd: int, data: bytes, path: Path) -> None:
         """Record a write at the descriptor's position."""
@@ -110,6 +119,11 @@ class RecordingDisk(Disk):
         """Record a renaming."""
         done = Operation("rename", self._name(source), target=self._name(target))
         self._perform(done, lambda: Disk.rename(self, source, target))
+
+    def link(self, source: Path, target: Path) -> None:
+        """Record a second name."""
+        done = Operation("link", self._name(source), target=self._name(target))
+        self._perform(done, lambda: Disk.link(self, source, target))
 
     def unlink(self, path: Path) -> None:
         """Record a removal."""

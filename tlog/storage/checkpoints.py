@@ -48,16 +48,19 @@ class CheckpointFiles:
         self._files.replace(self._paths.checkpoint, checkpoint.raw)
 
     def record(self, checkpoint: Checkpoint) -> None:
-        """Add a signed checkpoint to the record, durably; a line that a crash left unfinished is removed first."""
-        path = self._paths.checkpoints
-        if self._files.exists(path):
-            with self._files.opened(path, os.O_RDWR) as fd:
-                disk = self._files.disk
-                last = last_line(LineFile(disk, fd, path, _tree_size_of))
-                end = 0 if last is None else last.offset + len(last.text) + 1
-                if end < disk.size(fd):
-                    disk.truncate(fd, end, path)
-        self._files.append(path, format_record(checkpoint))
+        """Make a signed checkpoint the last of the record, durably; what a crash left unfinished is removed first.
+
+        Where it is the last already it is written again: whoever wrote it may have died before it was durable.
+        """
+        disk, path, line = self._files.disk, self._paths.checkpoints, format_record(checkpoint)
+        with self._files.opened(path, os.O_RDWR | os.O_CREAT) as fd:
+            last = last_line(LineFile(disk, fd, path, _tree_size_of))
+            end = 0 if last is None else last.offset + len(last.text) + 1
+            if end < disk.size(fd):
+                disk.truncate(fd, end, path)
+            disk.write_at(fd, line, end if last is None or last.text + b"\n" != line else last.offset, path)
+            disk.sync(fd, path)
+        disk.sync_dir(path.parent)
 
     def last_recorded(self) -> Checkpoint | None:
         """Return the last checkpoint of the record, or None."""
@@ -86,15 +89,15 @@ class CheckpointFiles:
         if not self._files.exists(path):
             return
         with self._files.opened(path) as fd:
-            while part := self._files.disk.read_at(fd, READ_SIZE, offset, path):
+            last = last_line(LineFile(self._files.disk, fd, path, _tree_size_of))
+            end = 0 if last is None else last.offset + len(last.text) + 1
+            while part := self._files.disk.read_at(fd, min(READ_SIZE, end - offset), offset, path):
                 offset += len(part)
                 lines = (rest + part).split(b"\n")
                 rest = lines.pop()
                 for line in lines:
                     yield self._parse(line, position)
                     position += len(line) + 1
-        if rest:
-            raise CorruptLedgerError("the last line is unfinished", place=f"{path}, byte {position}")
 
     def _parse(self, line: bytes, offset: int) -> Checkpoint:
         try:

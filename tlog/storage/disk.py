@@ -17,6 +17,7 @@ import errno
 import fcntl
 import os
 import stat
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,6 +32,9 @@ MAX_PARTS = 1024
 """Buffers of one write; the limit of Linux."""
 
 FilePath = str | Path
+
+MAX_KNOWN_DIRS = 4096
+"""Directories that are remembered to be durable."""
 
 _READ = os.O_RDONLY
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # opening a FIFO must not wait for its other end
@@ -113,6 +117,11 @@ class Disk:
         with _named(target):
             source.replace(target)
 
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a second name. Raises: ConflictError where that is taken."""
+        with _named(target):
+            target.hardlink_to(source)
+
     def unlink(self, path: Path) -> None:
         """Remove a file."""
         with _named(path):
@@ -163,9 +172,11 @@ class Disk:
 class Files:
     """Whole-file operations, composed of a `Disk`'s."""
 
-    def __init__(self, disk: Disk | None = None) -> None:
-        """disk: the file system; the real one unless given."""
+    def __init__(self, disk: Disk | None = None, top: Path | None = None) -> None:
+        """disk: the file system; the real one unless given. top: the directory below which all was made by tlog."""
         self.disk = disk if disk is not None else Disk()
+        self._top = top
+        self._durable: set[Path] = set()
 
     def exists(self, path: FilePath) -> bool:
         """Whether something is at `path`, be it a dangling link."""
@@ -199,19 +210,32 @@ class Files:
             self.disk.close(fd)
 
     def ensure_dir(self, path: Path, mode: int = 0o755) -> None:
-        """Create a directory and its missing parents, durably. Cost: nothing where it exists."""
-        if path.is_dir():
+        """Create a directory and its missing parents, durably. Cost: nothing where that was done before.
+
+        Below `top`, a directory that another process made may not be durable yet: that one may have died before it was.
+        """
+        if path.is_dir() and (path in self._durable or self._top is None or self._top not in path.parents):
             return
         self.ensure_dir(path.parent)
         with contextlib.suppress(ConflictError):  # another thread or process was first
             self.disk.make_dir(path, mode)
         self.disk.sync_dir(path.parent)
+        if len(self._durable) >= MAX_KNOWN_DIRS:
+            self._durable.clear()
+        self._durable.add(path)
 
     def create(self, path: Path, data: bytes, mode: int = 0o644) -> None:
-        """Create a file durably and all at once. Raises: ConflictError where the name is taken."""
-        if self.exists(path):
-            raise ConflictError(f"{path}: exists already")
-        self.replace(path, data, mode)
+        """Create a file durably and all at once. Raises: ConflictError where the name is taken; one creator wins."""
+        self.ensure_dir(path.parent)
+        temporary = _temporary(path)
+        self._write_new(temporary, (data,), mode)
+        try:
+            self.disk.link(temporary, path)
+        except ConflictError as err:
+            raise ConflictError(f"{path}: exists already") from err
+        finally:
+            self.disk.unlink(temporary)
+        self.disk.sync_dir(path.parent)
 
     def replace(self, path: Path, data: bytes, mode: int = 0o644) -> None:
         """Put `data` in place of a file: durable on return, old or new at any instant before."""
@@ -220,14 +244,8 @@ class Files:
     def replace_stream(self, path: Path, parts: Iterable[bytes], mode: int = 0o644) -> None:
         """Like `replace`, for data that comes in parts."""
         self.ensure_dir(path.parent)
-        temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
-        fd = self.disk.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        try:
-            for part in parts:
-                self.disk.write(fd, part, temporary)
-            self.disk.sync(fd, temporary)
-        finally:
-            self.disk.close(fd)
+        temporary = _temporary(path)
+        self._write_new(temporary, parts, mode)
         self.disk.rename(temporary, path)
         self.disk.sync_dir(path.parent)
 
@@ -238,7 +256,7 @@ class Files:
         opened: list[tuple[int, Path]] = []
         try:
             for path, data in files:
-                temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+                temporary = _temporary(path)
                 fd = self.disk.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
                 opened.append((fd, temporary))
                 self.disk.write(fd, data, temporary)
@@ -260,6 +278,17 @@ class Files:
         if is_new:
             self.disk.sync_dir(path.parent)
 
+    def _write_new(self, path: Path, parts: Iterable[bytes], mode: int) -> None:
+        if self.exists(path):  # left by a crash of a process with the same number; it may be read-only
+            self.disk.unlink(path)
+        fd = self.disk.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        try:
+            for part in parts:
+                self.disk.write(fd, part, path)
+            self.disk.sync(fd, path)
+        finally:
+            self.disk.close(fd)
+
     def _sync_all(self, opened: Iterable[tuple[int, Path]]) -> None:
         work = list(opened)
         if len(work) == 1:
@@ -268,6 +297,11 @@ class Files:
         with ThreadPoolExecutor(SYNC_THREADS, "tlog-sync") as pool:
             for _ in pool.map(lambda item: self.disk.sync(*item), work):
                 pass
+
+
+def _temporary(path: Path) -> Path:
+    """Return a name beside `path` that no other process or thread writes to at the same time."""
+    return path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}{TEMPORARY_SUFFIX}")
 
 
 @contextlib.contextmanager

@@ -30,7 +30,14 @@ class KeyFiles:
         """Store a new key durably. Raises: ConflictError where there is one already."""
         self._files.ensure_dir(self._paths.keys, 0o700)
         self._files.create(self._paths.private_key, key.to_pem(passphrase), PRIVATE_MODE)
-        self._files.replace(self._paths.verifier_key, f"{key.verifier_key}\n".encode())
+        self.complete(key.name, passphrase)
+
+    def complete(self, origin: str, passphrase: bytes | None = None) -> None:
+        """Store the verifier key beside a private key, where whoever created that has not done so yet."""
+        with self.locked():
+            if not self._files.exists(self._paths.verifier_key):
+                key = self.load(origin, passphrase)
+                self._files.replace(self._paths.verifier_key, f"{key.verifier_key}\n".encode())
 
     def load(self, origin: str, passphrase: bytes | None = None) -> SigningKey:
         """Return the private key, named `origin`.

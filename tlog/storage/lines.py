@@ -71,8 +71,8 @@ def find_line(file: LineFile, low: Mark, high: Mark, number: int) -> Line | None
                 raise CorruptLedgerError("no line ends here", place=f"{file.path}, byte {start}")
             window = WIDE_WINDOW
             continue
-        offset, first = start + cut, _number(file, lines[0], start + cut)
-        last = _number(file, lines[-1], offset)
+        offset, first = start + cut, _number(file, lines[0], start + cut, high.number - 1)
+        last = _number(file, lines[-1], offset, high.number - 1)
         if not low.number <= first <= last < high.number:
             raise CorruptLedgerError("the lines are not in order", place=f"{file.path}, byte {offset}")
         if number < first:
@@ -89,7 +89,8 @@ def find_line(file: LineFile, low: Mark, high: Mark, number: int) -> Line | None
 def last_line(file: LineFile) -> Line | None:
     """Return the last line that ends with a newline; None where there is none.
 
-    Bytes after the last newline are passed over: they are a line that is being written, or was never finished.
+    Bytes after the last newline are passed over: they are a line that is being written, or was never finished. So are
+    lines with a hole of zeros: a power loss left them of a write that nobody waited for.
     Raises: CorruptLedgerError where that line has no number. Cost: one or two reads.
     """
     size = file.disk.size(file.fd)
@@ -98,6 +99,9 @@ def last_line(file: LineFile) -> Line | None:
         chunk = file.disk.read_at(file.fd, window, start, file.path)
         end = chunk.rfind(b"\n")
         begin = chunk.rfind(b"\n", 0, max(end, 0)) + 1
+        while b"\0" in chunk[begin : max(end, 0)]:
+            end = begin - 1
+            begin = chunk.rfind(b"\n", 0, max(end, 0)) + 1
         if end >= 0 and (begin > 0 or start == 0):
             text = chunk[begin:end]
             return Line(_number(file, text, start + begin), start + begin, text)
@@ -119,8 +123,11 @@ def _within(file: LineFile, lines: list[bytes], offset: int, number: int) -> Lin
     return None
 
 
-def _number(file: LineFile, line: bytes, offset: int) -> int:
+def _number(file: LineFile, line: bytes, offset: int, torn: int | None = None) -> int:
+    """Return a line's number. torn: what counts as the number of a line with a hole of zeros."""
     number = file.number_of(line)
+    if number is None and torn is not None and b"\0" in line:
+        return torn
     if number is None:
         raise CorruptLedgerError("this line has no number", place=f"{file.path}, near byte {offset}")
     return number

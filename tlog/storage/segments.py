@@ -6,6 +6,7 @@ after the first, so the file of an entry follows from its seq. Source: docs/form
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,8 +111,15 @@ class SegmentReader:
     def _lines(self, path: Path, first: int, start: int, end: int) -> Iterator[list[bytes]]:
         """Yield the lines of [start, end) in lists that begin and end where tiles do; the last may be shorter."""
         position = start - start % TILE_WIDTH
-        offset = self._plain.find(path, first, position).offset if position > first else 0
-        with self._files.opened(path) as fd:
+        with contextlib.ExitStack() as stack:
+            try:
+                offset = self._plain.find(path, first, position).offset if position > first else 0
+                fd = stack.enter_context(self._files.opened(path))
+            except NotFoundError:
+                if self._files.exists(path) or not self._files.exists(self._paths.sealed(first)):
+                    raise  # else it was sealed a moment ago
+                yield from self._compressed(start, end)
+                return
             lines: list[bytes] = []
             taken, rest = 0, b""
             while position < end:

@@ -143,10 +143,13 @@ def _recover_segment(
         intact = 0 if segment.size < durable < _WHOLE_FILE else durable
         if problem is not None and (end < intact or not segment.is_torn_at(end)):
             raise problem
+    complete = head.seq == first + segment_entries
     if end < segment.size or end > durable:
+        files.disk.set_mode(path, 0o644)  # a complete one is read-only
         with files.opened(path, os.O_RDWR) as fd:
             segment._replace(fd=fd).settle(min(durable, end), end)
-    complete = head.seq == first + segment_entries
+        if complete:
+            files.disk.set_mode(path, 0o444)
     return Tail(head, DurableMark(head.seq, head.seq, 0) if complete else DurableMark(head.seq, first, end))
 
 
