@@ -120,6 +120,8 @@ def encode_raw_payloads(texts: Sequence[bytes | str]) -> tuple[list[bytes], Form
 
 def encode_raw_payload(text: bytes | str, meta: dict[str, Any] | None = None) -> bytes:
     """Like `encode_payload`, for JSON text that is kept byte for byte."""
+    if len(text) > MAX_ENTRY_SIZE:
+        raise too_large(len(text) + len(_DATA_KEY), MAX_ENTRY_SIZE)
     payload = _DATA_KEY + check_json(text)
     return _meta_part(meta) + payload if meta else payload
 

@@ -244,7 +244,11 @@ class _Examination:
 
     def _compare(self, computed: list[TileHashes], signed_size: int) -> None:
         for tile, hashes in computed:
-            if tile.index * TILE_WIDTH + tile.width > signed_size >> TILE_HEIGHT * tile.level:
+            count = signed_size >> TILE_HEIGHT * tile.level
+            if tile.index * TILE_WIDTH + tile.width > count:
+                continue
+            is_replaced = tile.width < TILE_WIDTH and (tile.index + 1) * TILE_WIDTH <= count
+            if is_replaced and not self._files.exists(self._tiles.path(tile)):
                 continue
             self._tile_count += 1
             try:
@@ -261,18 +265,13 @@ class _Examination:
             self._find(Finding(str(self._tiles.path(tile)), message, None, is_repairable=True))
         if not self._repair:
             return
-        wrong, builder = set(self._wrong_tiles), TileBuilder()
-        batch: list[tuple[Tile, bytes]] = []
+        builder, batch = TileBuilder(), _Batch(self._tiles, set(self._wrong_tiles))
         for stop, _ in self._stops(latest.tree_size):
             for lines in self._segments.chunks(builder.tree_size, stop):
-                built = builder.add(leaf_hashes(lines))
-                batch += [(tile, b"".join(hashes)) for tile, hashes in built if tile in wrong]
-                if len(batch) >= TILE_BATCH:
-                    self._tiles.write_tiles(batch)
-                    batch = []
-            batch += [(tile, b"".join(hashes)) for tile, hashes in builder.partial_tiles() if tile in wrong]
-        self._tiles.write_tiles(batch)
-        places = {str(self._tiles.path(tile)) for tile in wrong}
+                batch.add(builder.add(leaf_hashes(lines)))
+            batch.add(builder.partial_tiles())
+        batch.write()
+        places = {str(self._tiles.path(tile)) for tile in self._wrong_tiles}
         self._findings = [replace(f, is_repaired=True) if f.place in places else f for f in self._findings]
 
     def _name_wrong_entries(self, latest: Checkpoint) -> None:
@@ -290,3 +289,24 @@ class _Examination:
                 if found != expected:
                     place = f"entry {start + number} ({self._segments.locate(start)[0]})"
                     self._find(Finding(place, "the entry is not the one that was signed", start + number))
+
+
+class _Batch:
+    """Wrong tiles that wait to be written again, each once."""
+
+    def __init__(self, tiles: TileFiles, wrong: set[Tile]) -> None:
+        self._tiles = tiles
+        self._wrong = wrong
+        self._made: list[tuple[Tile, bytes]] = []
+
+    def add(self, built: list[TileHashes]) -> None:
+        for tile, hashes in built:
+            if tile in self._wrong:
+                self._wrong.remove(tile)
+                self._made.append((tile, b"".join(hashes)))
+        if len(self._made) >= TILE_BATCH:
+            self.write()
+
+    def write(self) -> None:
+        self._tiles.write_tiles(self._made)
+        self._made = []

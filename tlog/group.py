@@ -10,6 +10,7 @@ gate of a group that is not done leads it; whoever gets through the gate of one 
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -169,8 +170,9 @@ class GroupCommit:
     def _run(self) -> None:
         while (item := self._helper.get()) is not None:
             group, leads = item
-            if leads:
-                self._lead(group)
-            elif not group.done:
-                group.gate.acquire()
-                self._pass_gate(group)
+            with contextlib.suppress(BaseException):  # the group's waiters get it; without this thread others hang
+                if leads:
+                    self._lead(group)
+                elif not group.done:
+                    group.gate.acquire()
+                    self._pass_gate(group)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from tlog._heap import keep_freed_memory
 from tlog.checkpoint import Checkpoint
 from tlog.entry import ChainHead, check_chain, parse_entry
-from tlog.errors import CorruptLedgerError, Error
+from tlog.errors import CorruptLedgerError, Error, NotFoundError, StorageError
 from tlog.hashing import leaf_hash, leaf_hashes, perfect_root
 from tlog.reader import TileReader, TileSource
 from tlog.storage.disk import Files
@@ -41,6 +41,8 @@ def signed_edge(source: TileSource, signed: Checkpoint) -> TileBuilder:
     try:
         edge = TileReader(source, signed.tree_size, signed.root_hash).edge()
     except Error as err:
+        if isinstance(err, StorageError) and not isinstance(err, NotFoundError):
+            raise
         raise CorruptLedgerError(
             f"the tiles are not those of the signed tree of size {signed.tree_size} ({err}); 'tlog fsck' examines and "
             "'tlog fsck --repair' rebuilds tiles from the segments",
@@ -73,6 +75,8 @@ def chain_head(segments: SegmentReader, reader: TileReader) -> ChainHead:
     except CorruptLedgerError:
         raise
     except Error as err:
+        if isinstance(err, StorageError) and not isinstance(err, NotFoundError):
+            raise
         raise CorruptLedgerError(f"the last signed entry cannot be read ({err})", place=place, seq=size - 1) from err
     return ChainHead(size, entry.hash.hex().encode(), entry.ts.encode())
 

@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tlog._strict import require_int
 from tlog.audit import Report, audit
 from tlog.checkpoint import Checkpoint
 from tlog.entry import Entry, encode_payload, encode_payloads, encode_raw_payload, encode_raw_payloads, parse_entry
-from tlog.errors import ConflictError, CorruptLedgerError, NotFoundError
+from tlog.errors import ConflictError, CorruptLedgerError, FormatError, NotFoundError
 from tlog.export import ExportReport, export
 from tlog.fsck import FsckReport, fsck
 from tlog.group import ClosedError
@@ -174,10 +173,9 @@ class Partition:
 
     def entry(self, seq: int) -> Entry:
         """Return one entry, its own hash checked. Raises: NotFoundError, CorruptLedgerError, VerificationError."""
-        require_int(seq, "seq", 0)
-        if seq >= self._known_size:
+        if _whole(seq) >= self._known_size:
             self._known_size = self.size
-        if seq >= self._known_size:
+        if not 0 <= seq < self._known_size:
             raise NotFoundError(f"entry {seq}: partition {self.name} has {self._known_size} entries")
         entry = parse_entry(self.segments.line(seq))
         if entry.seq != seq:
@@ -191,11 +189,14 @@ class Partition:
         """
         size = self.size
         stop = size if stop is None else min(stop, size)
-        previous: Entry | None = None
-        for lines in self.segments.chunks(max(start, 0), stop):
+        return self._linked(max(start, 0), stop, None)
+
+    def _linked(self, start: int, stop: int, previous: Entry | None) -> Iterator[Entry]:
+        """Yield the entries [start, stop), which follow `previous` where that is given."""
+        for lines in self.segments.chunks(start, stop):
             for line in lines:
                 entry = parse_entry(line)
-                expected = max(start, 0) if previous is None else previous.seq + 1
+                expected = start if previous is None else previous.seq + 1
                 if entry.seq != expected or (previous is not None and entry.prev_hash != previous.hash):
                     raise CorruptLedgerError(
                         "the entry does not follow the one before it", place=f"entry {expected}", seq=expected
@@ -208,12 +209,13 @@ class Partition:
 
         start: the first seq, the next one to be appended unless given. stop: ends the iteration when it is set.
         """
-        seq = self.size if start is None else start
+        seq = self.size if start is None else max(start, 0)
         stop = threading.Event() if stop is None else stop
+        previous: Entry | None = None
         while not stop.is_set():
-            for entry in self.entries(seq):
+            for entry in self._linked(seq, self.size, previous):
                 yield entry
-                seq = entry.seq + 1
+                previous, seq = entry, entry.seq + 1
             stop.wait(FOLLOW_INTERVAL_S)
 
     def checkpoint(self, tree_size: int | None = None) -> Checkpoint:
@@ -365,7 +367,7 @@ class Partition:
         return cached[1], cached[2]
 
     def _prove(self, seq: int, checkpoint: Checkpoint, tree: TileReader) -> Proof:
-        if require_int(seq, "seq", 0) >= tree.tree_size:
+        if not 0 <= _whole(seq) < tree.tree_size:
             raise NotFoundError(
                 f"entry {seq}: the published checkpoint covers {tree.tree_size} entries of {self.name}; "
                 f"'tlog publish {self.name}' covers all"
@@ -381,3 +383,10 @@ class Partition:
                 found=found.hex(),
             )
         return Proof(seq, tree.inclusion_proof(seq), checkpoint, line)
+
+
+def _whole(seq: Any) -> int:
+    """Return `seq` if it is a plain int: True and 1.0 are no positions."""
+    if type(seq) is not int:
+        raise FormatError("seq", f"{type(seq).__name__} given where a whole number is needed")
+    return seq

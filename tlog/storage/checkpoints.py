@@ -15,7 +15,7 @@ import orjson
 
 from tlog._strict import format_base64
 from tlog.checkpoint import Checkpoint
-from tlog.errors import CorruptLedgerError, Error, FormatError, NotFoundError
+from tlog.errors import CorruptLedgerError, Error, FormatError, NotFoundError, StorageError
 from tlog.note import MAX_NOTE_SIZE
 from tlog.storage.disk import Files
 from tlog.storage.layout import PartitionPaths
@@ -142,6 +142,8 @@ class SignerRecord:
             return Checkpoint.parse_text(self._files.read(self._path, MAX_RECORD_SIZE))
         except NotFoundError:
             return None
+        except StorageError:
+            raise
         except Error as err:
             raise CorruptLedgerError(f"the signer's record cannot be read ({err})", place=str(self._path)) from err
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from tlog.bundle import MAX_ENTRY_SIZE
 from tlog.entry import Block, ChainHead, Encoded, check_chain, parse_entry
-from tlog.errors import CorruptLedgerError, Error, FormatError
+from tlog.errors import CorruptLedgerError, Error, FormatError, NotFoundError, StorageError
 from tlog.storage.disk import Disk, Files
 from tlog.storage.layout import PartitionPaths
 from tlog.storage.segments import READ_SIZE, SegmentReader
@@ -117,6 +117,8 @@ def _head_before(reader: SegmentReader, seq: int) -> ChainHead:
     try:
         entry = parse_entry(reader.line(seq - 1))
     except Error as err:
+        if isinstance(err, StorageError) and not isinstance(err, NotFoundError):
+            raise
         raise CorruptLedgerError(f"the entry cannot be read ({err})", place=f"entry {seq - 1}", seq=seq - 1) from err
     return ChainHead(seq, entry.hash.hex().encode(), entry.ts.encode())
 
