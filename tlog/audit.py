@@ -16,6 +16,7 @@ from tlog.errors import (
     Error,
     FormatError,
     InconsistentLogError,
+    NotFoundError,
     TileMismatchError,
     VerificationError,
 )
@@ -163,11 +164,15 @@ class _Walk:
         return self.builder.root()
 
     def _one_by_one(self, stop: int) -> None:
-        for lines in self._segments.chunks(self.builder.tree_size, stop):
-            where = str(self._segments.locate(self.builder.tree_size)[0])
-            self._head = check_chain(self._head, self._paths.name.encode(), lines, where)
-            self._compare(self.builder.add(leaf_hashes(lines)))
-            self._tell()
+        try:
+            for lines in self._segments.chunks(self.builder.tree_size, stop):
+                where = str(self._segments.locate(self.builder.tree_size)[0])
+                self._head = check_chain(self._head, self._paths.name.encode(), lines, where)
+                self._compare(self.builder.add(leaf_hashes(lines)))
+                self._tell()
+        except (FormatError, NotFoundError) as err:  # a segment that is too short, a manifest that is wrong or gone
+            seq = self.builder.tree_size
+            raise CorruptLedgerError(f"the entry cannot be read ({err})", place=f"entry {seq}", seq=seq) from err
 
     def _stretch(self, first: int) -> Stretch:
         stop = first + STRETCH_ENTRIES

@@ -96,6 +96,7 @@ class _Examination:
         self._findings: list[Finding] = []
         self._wrong_tiles: dict[Tile, None] = {}
         self._tile_count = 0
+        self._ahead: Checkpoint | None = None  # the signer's record where it is ahead of all checkpoints
 
     def run(self) -> FsckReport:
         self._remove_temporaries()
@@ -122,13 +123,16 @@ class _Examination:
         key = self._examine_key()
         if key is None:
             return None
-        self._examine_published()
+        policy = Policy.for_log(key)
+        self._examine_published(policy)
         try:
             state = read_signed_state(self._files, self._paths, key)
-            self._examine_record(Policy.for_log(key))
+            self._examine_record(policy)
         except Error as err:
             self._find_error(err, str(self._paths.checkpoints))
             return None
+        if state is not None and state.record.tree_size > state.latest.tree_size:
+            self._ahead = state.record
         return None if state is None or not state.latest.signatures else state.latest
 
     def _examine_key(self) -> VerifierKey | None:
@@ -139,14 +143,19 @@ class _Examination:
             self._find_error(err, str(self._paths.verifier_key))
         return None
 
-    def _examine_published(self) -> None:
-        """The published checkpoint is a copy of the last line of the record."""
+    def _examine_published(self, policy: Policy) -> None:
+        """The published checkpoint is a copy of the last line of the record; where that is lost, it is the original."""
         last: Checkpoint | None = None
         try:
             last = self._checkpoints.last_recorded()
-            if self._checkpoints.published() == last:
+            published = self._checkpoints.published()
+            if published == last:
                 return
             message = "the published checkpoint is not the last one of the record"
+            if published is not None and last is not None and published.tree_size >= last.tree_size:
+                policy.authenticate(published)
+                self._find(Finding(str(self._paths.checkpoints), "the record has not the published checkpoint"))
+                return
         except Error as err:
             message = str(err)
         if self._repair and last is not None:
@@ -198,7 +207,8 @@ class _Examination:
         try:
             total = self._segments.count()
             mark = read_mark(self._files, self._paths)
-            needed = max(0 if mark is None else mark.seq, 0 if latest is None else latest.tree_size)
+            signed = [checkpoint.tree_size for checkpoint in (latest, self._ahead) if checkpoint is not None]
+            needed = max(0 if mark is None else mark.seq, *signed, 0)
             if total < needed:
                 message = f"entries are missing: {needed} were signed or acknowledged"
                 self._find(Finding(f"entry {total} ({self._paths.segments})", message, total))
@@ -222,7 +232,10 @@ class _Examination:
                     self._progress(builder.tree_size)
             if signed is not None:
                 self._compare(builder.partial_tiles(), signed_size)
-                if builder.root() != signed.root_hash:
+                if builder.root() != signed.root_hash and signed is self._ahead:
+                    message = f"the key has signed another tree of size {stop} than these entries make"
+                    self._find(Finding(str(self._paths.signed), message))
+                elif builder.root() != signed.root_hash:
                     roots_are_right = False
                     message = f"the entries do not make the tree that was signed at size {stop}"
                     self._find(Finding(f"checkpoint of size {stop}", message))
@@ -240,6 +253,8 @@ class _Examination:
                     yield checkpoint.tree_size, checkpoint
         except Error:  # a finding of `_examine_statements`
             pass
+        if self._ahead is not None and self._ahead.tree_size <= total:
+            yield self._ahead.tree_size, self._ahead
         yield total, None
 
     def _compare(self, computed: list[TileHashes], signed_size: int) -> None:

@@ -64,23 +64,23 @@ class GroupCommit:
         self._helper: queue.SimpleQueue[tuple[Group, bool] | None] = queue.SimpleQueue()
         self._helper_thread: threading.Thread | None = None
 
-    def append(self, payloads: Sequence[bytes]) -> tuple[Group, int]:
+    def append(self, payloads: Sequence[bytes], size: int) -> tuple[Group, int]:
         """Commit payloads and return when they are durable: their group, and where in it the first of them stands.
 
-        Raises: what the commit raised, in every thread whose payloads were in the group.
+        size: of all payloads together. Raises: what the commit raised, in every thread with payloads in the group.
         """
-        group, index, leads = self._enter(payloads)
+        group, index, leads = self._enter(payloads, size)
         if leads:
             self._lead(group)
         self.wait(group)
         return group, index
 
-    def submit(self, payloads: Sequence[bytes]) -> tuple[Group, int]:
+    def submit(self, payloads: Sequence[bytes], size: int) -> tuple[Group, int]:
         """Put payloads into the next group and return at once; `wait` tells when they are durable.
 
-        Where 16 MiB wait already, it returns after they are written.
+        size: of all payloads together. Where 16 MiB wait already, it returns after they are written.
         """
-        group, index, leads = self._enter(payloads)
+        group, index, leads = self._enter(payloads, size)
         if index == 0:
             self._help(group, leads=leads)
         if group.size > MAX_WAITING_BYTES:
@@ -108,7 +108,7 @@ class GroupCommit:
             self._helper.put(None)
             self._helper_thread.join()
 
-    def _enter(self, payloads: Sequence[bytes]) -> tuple[Group, int, bool]:
+    def _enter(self, payloads: Sequence[bytes], size: int) -> tuple[Group, int, bool]:
         """Put payloads into the next group; return it, where they begin in it, and whether the caller must lead it."""
         with self._mutex:
             if self._closed:
@@ -116,7 +116,7 @@ class GroupCommit:
             group = self._next
             index = len(group.payloads)
             group.payloads.extend(payloads)
-            group.size += sum(map(len, payloads))
+            group.size += size
             leads = not self._busy
             if leads:
                 self._busy = True
@@ -143,6 +143,7 @@ class GroupCommit:
             group.error = CommitUnknownError(f"the writer was stopped by {err!r}")
             raise
         finally:
+            group.payloads = []  # receipts keep the group alive
             group.done = True
             group.gate.release()
             with self._mutex:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,6 +49,9 @@ FOLLOW_INTERVAL_S = 0.1
 """How often `follow` looks for new entries."""
 
 
+_partitions: weakref.WeakSet[Partition] = weakref.WeakSet()
+
+
 class Partition:
     """One log of a ledger. Get it from `Ledger.partition`. It may be used from several threads."""
 
@@ -76,6 +80,7 @@ class Partition:
         self._known_size = 0
         self._writer: Writer | None = None
         self._opening = threading.Lock()
+        _partitions.add(self)
 
     # Writing
 
@@ -89,7 +94,11 @@ class Partition:
         Cost: one write and one sync, shared with all threads that append at the same time.
         """
         payload = encode_payload(data, meta)
-        return self._write(lambda writer: writer.append(payload))
+        while True:
+            try:
+                return (self._writer or self._write_end()).append(payload)
+            except ClosedError:  # at the same moment: open another one
+                continue
 
     def append_json(self, text: bytes | str, *, meta: dict[str, Any] | None = None) -> Receipt:
         """Like `append`, for JSON text, which is checked and kept byte for byte."""
@@ -99,7 +108,11 @@ class Partition:
     def submit(self, data: Any, *, meta: dict[str, Any] | None = None) -> PendingReceipt:
         """Append one event without waiting; the receipt's `result()` waits. Raises: FormatError at once."""
         payload = encode_payload(data, meta)
-        return self._write(lambda writer: writer.submit(payload))
+        while True:
+            try:
+                return (self._writer or self._write_end()).submit(payload)
+            except ClosedError:
+                continue
 
     def append_many(self, events: Iterable[Any]) -> BulkReceipt:
         """Append events from any iterable, each like `append`; all are durable on return.
@@ -146,7 +159,7 @@ class Partition:
         """Write what was submitted and release the files; appending opens them again."""
         with self._opening:
             writer, self._writer = self._writer, None
-            if writer is not None and writer.pid == os.getpid():
+            if writer is not None:
                 writer.close()
             self.segments.close()
 
@@ -325,13 +338,17 @@ class Partition:
                 continue
 
     def _write_end(self) -> Writer:
-        writer = self._writer
-        if writer is None or writer.pid != os.getpid():
-            with self._opening:
-                writer = self._writer
-                if writer is None or writer.pid != os.getpid():
-                    writer = self._writer = self._open_writer()
-        return writer
+        with self._opening:
+            if self._writer is None:
+                self._writer = self._open_writer()
+            return self._writer
+
+    def forget(self) -> None:
+        """Give up the write end in a forked child: neither its locks nor its threads survive the fork."""
+        writer, self._writer = self._writer, None
+        self._opening = threading.Lock()
+        if writer is not None:
+            writer.forget()
 
     def _open_writer(self) -> Writer:
         if not self.files.exists(self.paths.verifier_key):
@@ -390,3 +407,11 @@ def _whole(seq: Any) -> int:
     if type(seq) is not int:
         raise FormatError("seq", f"{type(seq).__name__} given where a whole number is needed")
     return seq
+
+
+def _forget_write_ends() -> None:
+    for partition in list(_partitions):
+        partition.forget()
+
+
+os.register_at_fork(after_in_child=_forget_write_ends)

@@ -6,11 +6,12 @@ frames were read back. Source: docs/formats.md, "Sealed segment".
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tlog.entry import ChainHead, check_chain, parse_entry
-from tlog.errors import CorruptLedgerError
+from tlog.errors import CorruptLedgerError, NotFoundError
 from tlog.integrate import Progress
 from tlog.reader import TileReader
 from tlog.storage.disk import Files
@@ -78,5 +79,6 @@ def _seal_segment(files: Files, paths: PartitionPaths, segments: SegmentReader, 
     if derive_manifest(files, paths.sealed(first), first) != manifest:
         raise CorruptLedgerError("the compressed segment does not read back", place=place)
     files.replace(paths.manifest(first), manifest.encode())
-    files.disk.unlink(paths.plain(first))
+    with contextlib.suppress(NotFoundError):  # another process sealed it at the same time, with the same bytes
+        files.disk.unlink(paths.plain(first))
     files.disk.sync_dir(paths.segments)

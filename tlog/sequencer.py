@@ -11,7 +11,6 @@ import contextlib
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -24,17 +23,6 @@ from tlog.storage.segments import SegmentReader
 from tlog.storage.tail import MARK_SIZE, DurableMark, SegmentAppender, Tail, read_mark, recover
 
 T = TypeVar("T")
-
-_open_sequencers: weakref.WeakSet[Sequencer] = weakref.WeakSet()
-
-
-def _forget_locks() -> None:
-    """Close the descriptors that a forked child got: as long as it had them, a lock of a dead parent would be held."""
-    for sequencer in list(_open_sequencers):
-        sequencer.forget()
-
-
-os.register_at_fork(after_in_child=_forget_locks)
 
 Clock = Callable[[], int]
 """Returns POSIX time in nanoseconds."""
@@ -71,7 +59,6 @@ class Sequencer:
         except BaseException:
             files.disk.close(self._fd)
             raise
-        _open_sequencers.add(self)
 
     def commit(self, payloads: Sequence[bytes]) -> Committed:
         """Append one group and return what became of it when it is durable.
@@ -91,15 +78,14 @@ class Sequencer:
         return self._locked(lambda: self._caught_up().head)
 
     def forget(self) -> None:
-        """Give the lock's descriptor up in a forked child; the parent keeps its own."""
-        _open_sequencers.discard(self)
+        """Give the files up in a forked child: with the lock's descriptor it would keep a dead parent's lock alive."""
+        self._appender.close()
         self._files.disk.close(self._fd)
 
     def close(self) -> None:
         """Release the files."""
         with self._mutex:
             self._closed = True
-            _open_sequencers.discard(self)
             self._appender.close()
             self._files.disk.close(self._fd)
 

@@ -98,6 +98,8 @@ def _examine(stretch: Stretch, segments: SegmentReader, tiles: TileFiles) -> Exa
             if head is None:
                 first = head = _head_in_front_of(lines[0], stretch.start, where)
             head = check_chain(head, stretch.partition.encode(), lines, where)
+        if len(lines) < TILE_WIDTH:
+            continue  # the segment ends here, which is what `chunks` raises next
         leaves = leaf_hashes(lines)
         roots.append(perfect_root(leaves))
         tile = Tile(0, stretch.start // TILE_WIDTH + len(roots) - 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -44,7 +43,6 @@ class Writer:
         self._idle = threading.Condition()
         self._bulks = 0
         self._closed = False
-        self.pid = os.getpid()
 
     @property
     def clock_held(self) -> int:
@@ -54,12 +52,12 @@ class Writer:
     def append(self, payload: bytes) -> Receipt:
         """Append one entry; durable on return."""
         self._check_size(payload)
-        return receipt_of(*self._groups.append((payload,)))
+        return receipt_of(*self._groups.append((payload,), len(payload)))
 
     def submit(self, payload: bytes) -> PendingReceipt:
         """Append one entry without waiting."""
         self._check_size(payload)
-        return PendingReceipt(self._groups, *self._groups.submit((payload,)))
+        return PendingReceipt(self._groups, *self._groups.submit((payload,), len(payload)))
 
     def append_many(self, items: Iterable[Any], encode: Encode) -> BulkReceipt:
         """Append many entries; all durable on return. While one chunk is written, the next is encoded.
@@ -101,6 +99,10 @@ class Writer:
     def durable_size(self) -> int:
         """Return the number of durable entries, whoever wrote them."""
         return self._sequencer.durable_head().seq
+
+    def forget(self) -> None:
+        """Give the files up in a forked child."""
+        self._sequencer.forget()
 
     def close(self) -> None:
         """Wait for every `append_many`, write what was submitted, and release the files."""
@@ -168,7 +170,7 @@ class _Bulk:
         return 0 if self._last is None else self._last.seq + 1
 
     def submit(self, chunk: list[bytes]) -> None:
-        self._waiting.append((*self._groups.submit(chunk), len(chunk)))
+        self._waiting.append((*self._groups.submit(chunk, sum(map(len, chunk))), len(chunk)))
         if len(self._waiting) > 1:
             self._settle()
 

@@ -128,6 +128,7 @@ class SegmentReader:
                     part = self._files.disk.read_at(fd, READ_SIZE, offset, path)
                     here = position + len(lines) - taken
                     if not part:
+                        yield lines[taken:]  # so that whoever checks them finds what is wrong before the end
                         raise NotFoundError(f"entry {here}: {path} ends before it")
                     offset += len(part)
                     fresh = (rest + part).split(b"\n")

@@ -92,14 +92,19 @@ def recover(files: Files, paths: PartitionPaths, segment_entries: int) -> Tail:
             head = _head_before(reader, first + segment_entries)
             tail = Tail(head, DurableMark(head.seq, head.seq, 0))
         else:
-            tail = _recover_segment(
-                files,
-                path,
-                head=_head_before(reader, first),
-                segment_entries=segment_entries,
-                mark=mark,
-                partition=paths.name,
-            )
+            try:
+                tail = _recover_segment(
+                    files,
+                    path,
+                    head=_head_before(reader, first),
+                    segment_entries=segment_entries,
+                    mark=mark,
+                    partition=paths.name,
+                )
+            except NotFoundError:
+                if files.exists(path):
+                    raise
+                return recover(files, paths, segment_entries)  # another process has sealed it meanwhile
     if mark is not None and mark.seq > tail.head.seq:
         _log.warning(
             "%s: entries %d to %d were acknowledged and are gone; a kept checkpoint tells whether they were published",
