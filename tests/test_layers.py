@@ -38,6 +38,7 @@ LAYERS: tuple[tuple[int, tuple[str, ...]], ...] = (
             "tlog.writer",
             "tlog.integrate",
             "tlog.publisher",
+            "tlog.prover",
             "tlog.audit",
             "tlog.seal",
             "tlog.export",

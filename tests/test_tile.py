@@ -13,9 +13,8 @@ from tlog.bundle import decode_bundle, encode_bundle
 from tlog.errors import Error, FormatError
 from tlog.hashing import EMPTY_ROOT, leaf_hashes, perfect_root, split_hashes
 from tlog.policy import Policy
-from tlog.tile import Bundle, Tile, edge_tiles, new_bundles, new_tiles, parse_path, place_of, tile_at
+from tlog.tile import Bundle, Tile, edge_tiles, new_bundles, new_tiles, parse_path, tile_at
 from tlog.tilebuilder import TileBuilder
-from tlog.tree import Node
 
 PATHS = load_json(TILE_PATHS)
 PYRAMID = naive.Pyramid(1 << 10)
@@ -141,28 +140,9 @@ def test_new_tiles(old: int, new: int) -> None:
         assert sorted(new_bundles(old, new)) == sorted(entries)
 
 
-def test_places_of_all_nodes() -> None:
-    """Every perfect subtree of every tree of up to 600 leaves is where the tile's hashes put it; no other is found."""
-    for size in (1, 2, 3, 255, 256, 257, 300, 511, 512, 513, 600):
-        for height in range(12):
-            for index in range((size >> height) + 2):
-                node = Node(height, index)
-                if index >= size >> height:
-                    with pytest.raises(FormatError):
-                        place_of(node, size)
-                    continue
-                tile, row, position = place_of(node, size)
-                assert tile.width == naive_tiles(size)[tile.level, tile.index]
-                assert tile.level * 8 + row == height
-                assert row < 8
-                assert (tile.index * 256 >> row) + position == index
-
-
 @pytest.mark.parametrize(("level", "index"), [(0, -1), (3, -1), (-1, 0), (0, -257), (0, 2**64), (200, 0), (63, 0)])
 def test_hostile_places(level: int, index: int) -> None:
     """S7: nodes and tiles outside the tree are refused, also left of it."""
-    with pytest.raises(FormatError):
-        place_of(Node(level, index), 1000)
     with pytest.raises(FormatError):
         tile_at(level, index, 1000)
 

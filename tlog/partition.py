@@ -17,17 +17,17 @@ from typing import Any, TypeVar
 from tlog.audit import Report, audit
 from tlog.checkpoint import Checkpoint
 from tlog.entry import Entry, encode_payload, encode_payloads, encode_raw_payload, encode_raw_payloads, parse_entry
-from tlog.errors import ConflictError, CorruptLedgerError, FormatError, NotFoundError
+from tlog.errors import ConflictError, CorruptLedgerError, NotFoundError
 from tlog.export import ExportReport, export
 from tlog.fsck import FsckReport, fsck
 from tlog.group import ClosedError
-from tlog.hashing import leaf_hash
 from tlog.integrate import Progress, chain_head
 from tlog.keys import SigningKey, VerifierKey
 from tlog.names import check_partition_name
 from tlog.policy import Policy
+from tlog.prover import Prover, whole
 from tlog.publisher import Publisher, read_signed_state
-from tlog.reader import TileCache, TileReader
+from tlog.reader import TileReader
 from tlog.receipt import BulkReceipt, PendingReceipt, Receipt
 from tlog.seal import SealReport, seal
 from tlog.sequencer import Clock, Sequencer
@@ -38,7 +38,6 @@ from tlog.storage.layout import PartitionPaths
 from tlog.storage.segments import SegmentReader
 from tlog.storage.tail import read_mark
 from tlog.storage.tiles import TileFiles
-from tlog.tile import TILE_WIDTH
 from tlog.tlogproof import ConsistencyProof, Proof
 from tlog.workers import Ahead
 from tlog.writer import Writer
@@ -75,8 +74,7 @@ class Partition:
         self.checkpoints = CheckpointFiles(files, paths)
         self._passphrase = passphrase
         self._clock = clock
-        self._cache = TileCache()
-        self._published: tuple[bytes, Checkpoint, TileReader] | None = None
+        self._prover = Prover(files, paths, self.segments)
         self._known_size = 0
         self._writer: Writer | None = None
         self._opening = threading.Lock()
@@ -186,7 +184,7 @@ class Partition:
 
     def entry(self, seq: int) -> Entry:
         """Return one entry, its own hash checked. Raises: NotFoundError, CorruptLedgerError, VerificationError."""
-        if _whole(seq) >= self._known_size:
+        if whole(seq) >= self._known_size:
             self._known_size = self.size
         if not 0 <= seq < self._known_size:
             raise NotFoundError(f"entry {seq}: partition {self.name} has {self._known_size} entries")
@@ -236,13 +234,8 @@ class Partition:
 
         Its signature is checked with the partition's own key. Raises: NotFoundError, VerificationError.
         """
-        if tree_size is None:
-            return self._tree()[0]
-        found = self.checkpoints.at_least(tree_size)
-        if found is None or found.tree_size != tree_size:
-            near = "" if found is None else f"; the next larger one is of size {found.tree_size}"
-            raise NotFoundError(f"checkpoint of size {tree_size}: partition {self.name} has signed none{near}")
-        return Policy.for_log(self.vkey).authenticate(found).checkpoint
+        self._require()
+        return (self._prover.published() if tree_size is None else self._prover.at(tree_size))[0]
 
     def prove(self, seq: int) -> Proof:
         """Return the proof that an entry is in the published tree; it carries the entry and the checkpoint.
@@ -254,9 +247,9 @@ class Partition:
         return self.prove_many([seq])[0]
 
     def prove_many(self, seqs: Sequence[int]) -> list[Proof]:
-        """Return a proof for each of `seqs`, all under one checkpoint. Raises: as `prove`."""
-        checkpoint, tree = self._tree()
-        return [self._prove(seq, checkpoint, tree) for seq in seqs]
+        """Return a proof for each of `seqs`, all under one checkpoint; runs cost less. Raises: as `prove`."""
+        self._require()
+        return self._prover.prove(seqs)
 
     def prove_consistency(self, old_size: int, new_size: int | None = None) -> ConsistencyProof:
         """Return the proof that the tree of `old_size` entries is a prefix of the published one.
@@ -264,11 +257,8 @@ class Partition:
         new_size: a tree size that a checkpoint was signed for, the published one unless given.
         Raises: NotFoundError, FormatError, TileMismatchError.
         """
-        checkpoint, tree = self._tree()
-        if new_size is not None and new_size != checkpoint.tree_size:
-            checkpoint = self.checkpoint(new_size)
-            tree = TileReader(self.tiles, checkpoint.tree_size, checkpoint.root_hash, self._cache)
-        return ConsistencyProof(old_size, tree.consistency_proof(old_size), checkpoint)
+        self._require()
+        return self._prover.prove_consistency(old_size, new_size)
 
     def verify(
         self, *, checkpoint: bytes | None = None, policy: Policy | None = None, progress: Progress | None = None
@@ -307,7 +297,7 @@ class Partition:
 
         directory: made if it is missing. Raises: NotFoundError, CorruptLedgerError, StorageError.
         """
-        checkpoint, _ = self._tree()
+        checkpoint = self.checkpoint()
         return export(
             self.files,
             self.segments,
@@ -320,7 +310,8 @@ class Partition:
 
     def seal(self, *, progress: Progress | None = None) -> SealReport:
         """Compress the complete segments that the published tree covers. Raises: CorruptLedgerError, StorageError."""
-        _, tree = self._tree()
+        self._require()
+        _, tree = self._prover.published()
         return seal(self.files, self.paths, self.segments, tree, progress)
 
     # Helpers
@@ -367,46 +358,6 @@ class Partition:
             sequencer.close()
             raise
         return Writer(sequencer, self.name, Ahead(self.files, self.paths, self.segments.segment_entries))
-
-    def _tree(self) -> tuple[Checkpoint, TileReader]:
-        """Return the published checkpoint, its signature checked, and the reader of its tree."""
-        self._require()
-        checkpoint = self.checkpoints.published()
-        if checkpoint is None:
-            raise NotFoundError(
-                f"checkpoint: partition {self.name} has published none; 'tlog publish {self.name}' does"
-            )
-        cached = self._published
-        if cached is None or cached[0] != checkpoint.raw:
-            Policy.for_log(self.vkey).authenticate(checkpoint)
-            tree = TileReader(self.tiles, checkpoint.tree_size, checkpoint.root_hash, self._cache)
-            cached = self._published = (checkpoint.raw, checkpoint, tree)
-        return cached[1], cached[2]
-
-    def _prove(self, seq: int, checkpoint: Checkpoint, tree: TileReader) -> Proof:
-        if not 0 <= _whole(seq) < tree.tree_size:
-            raise NotFoundError(
-                f"entry {seq}: the published checkpoint covers {tree.tree_size} entries of {self.name}; "
-                f"'tlog publish {self.name}' covers all"
-            )
-        line = self.segments.line(seq)
-        expected, found = tree.leaf_hashes(seq // TILE_WIDTH)[seq % TILE_WIDTH], leaf_hash(line)
-        if expected != found:
-            raise CorruptLedgerError(
-                "the entry is not the one in the tree",
-                place=f"entry {seq} ({self.segments.locate(seq)[0]})",
-                seq=seq,
-                expected=expected.hex(),
-                found=found.hex(),
-            )
-        return Proof(seq, tree.inclusion_proof(seq), checkpoint, line)
-
-
-def _whole(seq: Any) -> int:
-    """Return `seq` if it is a plain int: True and 1.0 are no positions."""
-    if type(seq) is not int:
-        raise FormatError("seq", f"{type(seq).__name__} given where a whole number is needed")
-    return seq
 
 
 def _forget_write_ends() -> None:

@@ -75,7 +75,7 @@ def build(plan: Sequence[Range], node_hashes: Sequence[bytes]) -> tuple[bytes, .
     proof = []
     taken = 0
     for span in plan:
-        count = len(range_nodes(span))
+        count = (span.end - span.start).bit_count()  # a range has one maximal subtree for each one bit of its width
         proof.append(fold(node_hashes[taken : taken + count]))
         taken += count
     if taken != len(node_hashes):

@@ -116,6 +116,8 @@ class Publisher:
         keys = KeyFiles(self._files, self._paths)
         with keys.locked():
             key = keys.load(self._origin, passphrase)
+            if key.verifier_key != keys.verifier_key():
+                raise CorruptLedgerError("the private key is not that of the verifier key", place=str(self._paths.keys))
             state = read_signed_state(self._files, self._paths, key.verifier_key)
             size = durable_size()
             if state is not None:

@@ -17,10 +17,10 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from tlog._strict import require_int
-from tlog.errors import TileMismatchError
+from tlog.errors import FormatError, TileMismatchError
 from tlog.hashing import EMPTY_ROOT, HASH_SIZE, parent_row, split_hashes
 from tlog.proof import build, plan_consistency, plan_inclusion, plan_nodes
-from tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile, edge_tiles, place_of, tile_at
+from tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile, edge_tiles, tile_at
 from tlog.tree import Node, Range, fold, range_nodes
 
 DEFAULT_CACHE_TILES = 512
@@ -28,6 +28,9 @@ DEFAULT_CACHE_TILES = 512
 
 Rows = list[list[bytes]]
 """The nodes of a tile: row 0 its own hashes, each further row the parents; a full tile's last row is its root."""
+
+Place = tuple[int, int]
+"""A tile's level and index; in one tree these tell its width."""
 
 
 class TileSource(Protocol):
@@ -80,7 +83,7 @@ class TileReader:
         self.tree_size = tree_size
         self.root_hash = root_hash
         self._cache = cache if cache is not None else TileCache()
-        self._edge: dict[Tile, Rows] | None = None
+        self._edge: dict[Place, Rows] | None = None
 
     def read_nodes(self, nodes: Sequence[Node]) -> list[bytes]:
         """Return the hashes of `nodes`, every one authenticated.
@@ -89,14 +92,19 @@ class TileReader:
         tree has not, and what the source raises. Cost: one call of the source, and 255 SHA-256 calls for each full tile
         that was not in the cache.
         """
-        places = [place_of(node, self.tree_size) for node in nodes]
-        rows = self._read([place.tile for place in places])
-        return [rows[place.tile][place.row][place.position] for place in places]
+        return self._pick(nodes, self._read(self._tiles_of(nodes)))
 
     def inclusion_proof(self, leaf_index: int) -> tuple[bytes, ...]:
         """Return the inclusion proof of a leaf. Raises: FormatError, and as `read_nodes`."""
         plan = plan_inclusion(leaf_index, self.tree_size)
         return build(plan, self.read_nodes(plan_nodes(plan)))
+
+    def inclusion_proofs(self, leaf_indexes: Sequence[int]) -> list[tuple[bytes, ...]]:
+        """Return the inclusion proof of each leaf, from one batch of tiles. Raises: FormatError, as `read_nodes`."""
+        plans = [plan_inclusion(leaf_index, self.tree_size) for leaf_index in leaf_indexes]
+        nodes = [plan_nodes(plan) for plan in plans]
+        rows = self._read(self._tiles_of([node for some in nodes for node in some]))
+        return [build(plan, self._pick(some, rows)) for plan, some in zip(plans, nodes, strict=True)]
 
     def consistency_proof(self, old_size: int) -> tuple[bytes, ...]:
         """Return the consistency proof from a smaller or equal tree size. Raises: FormatError, and as `read_nodes`."""
@@ -110,45 +118,64 @@ class TileReader:
 
     def edge(self) -> dict[Tile, list[bytes]]:
         """Return the hashes of the partial tiles, highest level first. Raises: as `read_nodes`."""
-        return {tile: rows[0] for tile, rows in self._authenticated_edge().items()}
+        edge = self._authenticated_edge()
+        return {tile: edge[tile.level, tile.index][0] for tile in edge_tiles(self.tree_size)}
 
     def read_tile(self, tile: Tile) -> list[bytes]:
         """Return the hashes of a tile of this tree, authenticated. Raises: as `read_nodes`."""
-        return self._read([tile])[tile][0]
+        return self._read([tile])[tile.level, tile.index][0]
 
     def leaf_hashes(self, tile_index: int) -> list[bytes]:
         """Return the leaf hashes of the level 0 tile at `tile_index`. Raises: as `read_nodes`."""
         return self.read_tile(tile_at(0, tile_index, self.tree_size))
 
-    def _read(self, tiles: Iterable[Tile]) -> dict[Tile, Rows]:
+    def _tiles_of(self, nodes: Sequence[Node]) -> set[Tile]:
+        """Return the tiles that hold `nodes`. Raises: FormatError for a node that the tree has not."""
+        size = self.tree_size
+        for level, index in nodes:
+            if level < 0 or index < 0 or (index + 1) << level > size:
+                raise FormatError("node", f"a tree of size {size} has none at level {level}, index {index}")
+        places = {(level // TILE_HEIGHT, index >> TILE_HEIGHT - level % TILE_HEIGHT) for level, index in nodes}
+        return {tile_at(level, index, self.tree_size) for level, index in places}
+
+    def _pick(self, nodes: Sequence[Node], rows: dict[Place, Rows]) -> list[bytes]:
+        """Return the hashes of `nodes` from the tiles that hold them."""
+        picked = []
+        for level, index in nodes:
+            tile_level, row = divmod(level, TILE_HEIGHT)
+            height = TILE_HEIGHT - row
+            picked.append(rows[tile_level, index >> height][row][index & ((1 << height) - 1)])
+        return picked
+
+    def _read(self, tiles: Iterable[Tile]) -> dict[Place, Rows]:
         """Return the authenticated rows of `tiles` and of all tiles above them."""
-        edge = self._authenticated_edge()
+        rows = dict(self._authenticated_edge())
         wanted = self._with_parents(tiles)
-        rows = dict(edge)
         missing = []
         for tile in wanted:
             cached = self._cache.get(tile)
             if cached is None:
                 missing.append(tile)
             else:
-                rows[tile] = cached
+                rows[tile.level, tile.index] = cached
         fresh = dict(zip(missing, self._fetch(missing), strict=True))
-        rows.update(fresh)
+        for tile, found in fresh.items():
+            rows[tile.level, tile.index] = found
         for tile in wanted:
-            parent = tile_at(tile.level + 1, tile.index // TILE_WIDTH, self.tree_size)
-            expected = rows[parent][0][tile.index % TILE_WIDTH]
-            if rows[tile][TILE_HEIGHT][0] != expected and tile not in fresh:
-                fresh[tile] = rows[tile] = self._fetch([tile])[0]
-            found = rows[tile][TILE_HEIGHT][0]
-            if found != expected:
+            level, index, _ = tile
+            expected = rows[level + 1, index // TILE_WIDTH][0][index % TILE_WIDTH]
+            if rows[level, index][TILE_HEIGHT][0] != expected and tile not in fresh:
+                fresh[tile] = rows[level, index] = self._fetch([tile])[0]
+            root = rows[level, index][TILE_HEIGHT][0]
+            if root != expected:
                 raise TileMismatchError(
                     "the tile is not the one under the checkpoint",
                     tile=tile.path,
                     expected=expected.hex(),
-                    found=found.hex(),
+                    found=root.hex(),
                 )
-        for tile in fresh:
-            self._cache.put(tile, rows[tile])
+        for tile, found in fresh.items():
+            self._cache.put(tile, found)
         return rows
 
     def _with_parents(self, tiles: Iterable[Tile]) -> list[Tile]:
@@ -160,13 +187,13 @@ class TileReader:
                 tile = tile_at(tile.level + 1, tile.index // TILE_WIDTH, self.tree_size)  # noqa: PLW2901
         return sorted(found, key=lambda tile: (-tile.level, tile.index))
 
-    def _authenticated_edge(self) -> dict[Tile, Rows]:
+    def _authenticated_edge(self) -> dict[Place, Rows]:
         if self._edge is None:
             tiles = edge_tiles(self.tree_size)
-            edge = dict(zip(tiles, self._fetch(tiles), strict=True))
+            fetched = self._fetch(tiles)
             hashes = [
                 rows[node.level][node.index]
-                for tile, rows in edge.items()
+                for tile, rows in zip(tiles, fetched, strict=True)
                 for node in range_nodes(Range(0, tile.width))
             ]
             found = fold(hashes) if hashes else EMPTY_ROOT
@@ -177,7 +204,7 @@ class TileReader:
                     expected=self.root_hash.hex(),
                     found=found.hex(),
                 )
-            self._edge = edge
+            self._edge = {(tile.level, tile.index): rows for tile, rows in zip(tiles, fetched, strict=True)}
         return self._edge
 
     def _fetch(self, tiles: Sequence[Tile]) -> list[Rows]:

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from tlog._strict import MAX_TREE_SIZE, parse_decimal
 from tlog.errors import FormatError
-from tlog.tree import Node
 
 TILE_HEIGHT = 8
 TILE_WIDTH = 1 << TILE_HEIGHT
@@ -47,18 +46,6 @@ class Bundle(NamedTuple):
     def path(self) -> str:
         """The path below the log's prefix, e.g. `tile/entries/000.p/7`."""
         return f"tile/entries/{_format_index(self.index, self.width)}"
-
-
-class Place(NamedTuple):
-    """Where a tree's node is found.
-
-    tile: holds it, or the hashes to compute it from. row: tree levels above the tile's own hashes, 0 to 7. position:
-    zero-based within that row.
-    """
-
-    tile: Tile
-    row: int
-    position: int
 
 
 def parse_path(path: str) -> Tile | Bundle:
@@ -122,16 +109,6 @@ def tile_at(level: int, index: int, tree_size: int) -> Tile:
     if width <= 0 or index < 0:
         raise FormatError("tile", f"a tree of size {tree_size} has no tile at level {level}, index {index}")
     return Tile(level, index, width)
-
-
-def place_of(node: Node, tree_size: int) -> Place:
-    """Return where a tree of `tree_size` keeps `node`. Raises: FormatError where the tree has no such node."""
-    level, row = divmod(node.level, TILE_HEIGHT)
-    index, position = divmod(node.index, TILE_WIDTH >> row)
-    tile = tile_at(level, index, tree_size)
-    if (position + 1) << row > tile.width:
-        raise FormatError("node", f"a tree of size {tree_size} has no node at level {node.level}, index {node.index}")
-    return Place(tile, row, position)
 
 
 def _format_index(index: int, width: int) -> str:

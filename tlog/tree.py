@@ -34,8 +34,11 @@ def range_nodes(span: Range) -> list[Node]:
     The range must be one that occurs in a tree: start is a multiple of the largest power of two <= end - start.
     Cost: at most 64 nodes.
     """
-    nodes = []
     start, end = span
+    width = end - start
+    if width > 0 and width & (width - 1) == start & (width - 1) == 0:  # a perfect subtree, as most are
+        return [Node(width.bit_length() - 1, start // width)]
+    nodes = []
     while start < end:
         level = (end - start).bit_length() - 1
         if start & ((1 << level) - 1):

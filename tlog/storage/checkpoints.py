@@ -41,7 +41,20 @@ class CheckpointFiles:
 
     def published(self) -> Checkpoint | None:
         """Return the published checkpoint, or None before the first. Raises: FormatError."""
-        return self._parse_file()
+        raw = self.published_raw()
+        if raw is None:
+            return None
+        try:
+            return Checkpoint.parse(raw)
+        except FormatError as err:
+            raise FormatError(str(self._paths.checkpoint), str(err)) from err
+
+    def published_raw(self) -> bytes | None:
+        """Return the bytes of the published checkpoint, or None before the first."""
+        try:
+            return self._files.read(self._paths.checkpoint, MAX_NOTE_SIZE)
+        except NotFoundError:
+            return None
 
     def publish(self, checkpoint: Checkpoint) -> None:
         """Put a signed checkpoint in the place of the published one."""
@@ -109,14 +122,6 @@ class CheckpointFiles:
             place = f"{self._paths.checkpoints}, byte {offset}"
             raise CorruptLedgerError(f"the line is no record of a checkpoint ({err})", place=place) from err
         return checkpoint
-
-    def _parse_file(self) -> Checkpoint | None:
-        if not self._files.exists(self._paths.checkpoint):
-            return None
-        try:
-            return Checkpoint.parse(self._files.read(self._paths.checkpoint, MAX_NOTE_SIZE))
-        except FormatError as err:
-            raise FormatError(str(self._paths.checkpoint), str(err)) from err
 
 
 def format_record(checkpoint: Checkpoint) -> bytes:

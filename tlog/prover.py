@@ -1,0 +1,133 @@
+"""Proofs from a partition's own files: which published tree, which entries, which hashes.
+
+What is handed out was checked on the way: the checkpoint's signature with the partition's key, every tile against the
+checkpoint's root hash, and the entry's bytes against its leaf hash in the tree. A log that finds its files damaged says
+so instead of giving out a proof that will not verify.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from tlog.checkpoint import Checkpoint
+from tlog.errors import CorruptLedgerError, FormatError, NotFoundError
+from tlog.hashing import leaf_hash
+from tlog.policy import Policy
+from tlog.reader import TileCache, TileReader
+from tlog.storage.checkpoints import CheckpointFiles
+from tlog.storage.disk import Files
+from tlog.storage.keyfiles import KeyFiles
+from tlog.storage.layout import PartitionPaths
+from tlog.storage.segments import SegmentReader
+from tlog.storage.tiles import TileFiles
+from tlog.tile import TILE_WIDTH
+from tlog.tlogproof import ConsistencyProof, Proof
+
+BATCH = 1024
+"""Proofs that are made from one batch of tiles."""
+
+RUN = 4
+"""Entries of one tile from which on reading all between them costs less than finding each."""
+
+
+class Prover:
+    """Checkpoints and proofs of one partition. It may be used from several threads."""
+
+    def __init__(self, files: Files, paths: PartitionPaths, segments: SegmentReader) -> None:
+        self._files = files
+        self._paths = paths
+        self._segments = segments
+        self._tiles = TileFiles(files, paths.root)
+        self._checkpoints = CheckpointFiles(files, paths)
+        self._cache = TileCache()
+        self._published: tuple[bytes, Checkpoint, TileReader] | None = None
+
+    def published(self) -> tuple[Checkpoint, TileReader]:
+        """Return the published checkpoint, its signature checked, and the reader of its tree.
+
+        Raises: NotFoundError where nothing was published, VerificationError.
+        """
+        raw = self._checkpoints.published_raw()
+        if raw is None:
+            name = self._paths.name
+            raise NotFoundError(f"checkpoint: partition {name} has published none; 'tlog publish {name}' does")
+        cached = self._published
+        if cached is None or cached[0] != raw:
+            checkpoint = self._checkpoints.published()
+            if checkpoint is None or checkpoint.raw != raw:
+                return self.published()  # replaced a moment ago
+            cached = self._published = (raw, *self._authenticated(checkpoint))
+        return cached[1], cached[2]
+
+    def at(self, tree_size: int) -> tuple[Checkpoint, TileReader]:
+        """Return the checkpoint that was signed at this tree size, and its tree. Raises: NotFoundError."""
+        found = self._checkpoints.at_least(tree_size)
+        if found is None or found.tree_size != tree_size:
+            near = "" if found is None else f"; the next larger one is of size {found.tree_size}"
+            message = f"checkpoint of size {tree_size}: partition {self._paths.name} has signed none{near}"
+            raise NotFoundError(message)
+        return self._authenticated(found)
+
+    def prove(self, seqs: Sequence[int]) -> list[Proof]:
+        """Return a proof for each of `seqs`, all under the published checkpoint, each with the entry's line.
+
+        Raises: NotFoundError where the checkpoint does not cover an entry; CorruptLedgerError, TileMismatchError where
+        the files do not bear a proof out. Memory: the proofs, and 1,024 entries.
+        """
+        checkpoint, tree = self.published()
+        for seq in seqs:
+            if not 0 <= whole(seq) < tree.tree_size:
+                raise NotFoundError(
+                    f"entry {seq}: the published checkpoint covers {tree.tree_size} entries of {self._paths.name}; "
+                    f"'tlog publish {self._paths.name}' covers all"
+                )
+        proofs: list[Proof] = []
+        for start in range(0, len(seqs), BATCH):
+            some = seqs[start : start + BATCH]
+            hashes = tree.inclusion_proofs(some)
+            lines = self._lines(some, tree)
+            proofs += [Proof(seq, path, checkpoint, line) for seq, path, line in zip(some, hashes, lines, strict=True)]
+        return proofs
+
+    def prove_consistency(self, old_size: int, new_size: int | None) -> ConsistencyProof:
+        """Return the proof from a tree size to the published one, or to a smaller one that was signed.
+
+        Raises: NotFoundError, FormatError, TileMismatchError.
+        """
+        checkpoint, tree = self.published()
+        if new_size is not None and new_size != checkpoint.tree_size:
+            checkpoint, tree = self.at(new_size)
+        return ConsistencyProof(old_size, tree.consistency_proof(old_size), checkpoint)
+
+    def _authenticated(self, checkpoint: Checkpoint) -> tuple[Checkpoint, TileReader]:
+        Policy.for_log(KeyFiles(self._files, self._paths).verifier_key()).authenticate(checkpoint)
+        return checkpoint, TileReader(self._tiles, checkpoint.tree_size, checkpoint.root_hash, self._cache)
+
+    def _lines(self, seqs: Sequence[int], tree: TileReader) -> Iterator[bytes]:
+        """Yield the line of each entry, compared with its leaf hash in the tree."""
+        for tile, run in groupby(seqs, lambda seq: seq // TILE_WIDTH):
+            some = list(run)
+            leaves = tree.leaf_hashes(tile)
+            first, stop = min(some), max(some) + 1
+            together = next(self._segments.chunks(first, stop)) if len(some) >= RUN else None
+            for seq in some:
+                line = self._segments.line(seq) if together is None else together[seq - first]
+                expected, found = leaves[seq % TILE_WIDTH], leaf_hash(line)
+                if expected != found:
+                    raise CorruptLedgerError(
+                        "the entry is not the one in the tree",
+                        place=f"entry {seq} ({self._segments.locate(seq)[0]})",
+                        seq=seq,
+                        expected=expected.hex(),
+                        found=found.hex(),
+                    )
+                yield line
+
+
+def whole(seq: Any) -> int:
+    """Return `seq` if it is a plain int: True and 1.0 are no positions. Raises: FormatError."""
+    if type(seq) is not int:
+        raise FormatError("seq", f"{type(seq).__name__} given where a whole number is needed")
+    return seq
