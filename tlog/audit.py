@@ -5,7 +5,7 @@ Source: RFC 6962 section 2.1; docs/threat-model.md for what an audit can and can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tlog._heap import keep_freed_memory
@@ -21,6 +21,7 @@ from tlog.errors import (
     VerificationError,
 )
 from tlog.hashing import leaf_hashes, split_hashes
+from tlog.integrate import Progress
 from tlog.policy import LogSignedCheckpoint, Policy
 from tlog.reader import TileReader
 from tlog.storage.checkpoints import CheckpointFiles
@@ -41,9 +42,6 @@ from tlog.tilebuilder import TileBuilder, TileHashes
 from tlog.workers import examine_all
 
 REPAIR = "'tlog fsck --repair' rebuilds tiles from the entries"
-
-Progress = Callable[[int], None]
-"""Told how many entries are done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tlog.audit import Progress
 from tlog.checkpoint import Checkpoint
 from tlog.entry import ChainHead, check_chain
 from tlog.errors import CorruptLedgerError, Error, NotFoundError
 from tlog.hashing import leaf_hashes
-from tlog.integrate import TILE_BATCH
+from tlog.integrate import TILE_BATCH, Progress
 from tlog.keys import VerifierKey
 from tlog.policy import Policy
 from tlog.publisher import read_signed_state

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
-
-from tlog_tools import output
 
 
 class _Entries(ProgressColumn):
@@ -23,7 +21,7 @@ class _Entries(ProgressColumn):
 
 
 @contextlib.contextmanager
-def show_bar(label: str, total: int | None) -> Iterator[output.Progress]:
+def show_bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show a bar on standard error while the block runs, and remove it; yield what must be told the entries done."""
     columns: list[ProgressColumn] = [
         TextColumn("{task.description}", markup=False),
