@@ -130,9 +130,7 @@ def _require_same(found: str, expected: str, place: str) -> None:
         raise AssertionError(f"{place}\nthe page says:\n{expected}\nit says:\n{found}")
 
 
-def _run(
-    command: list[str], directory: Path, environment: dict[str, str] | None
-) -> subprocess.CompletedProcess[str]:
+def _run(command: list[str], directory: Path, environment: dict[str, str] | None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         cwd=directory,

@@ -173,6 +173,9 @@ def test_checkpoints_of_all_sizes(tmp_path: Path) -> None:
 def test_publishing_an_empty_partition(tmp_path: Path) -> None:
     """A checkpoint of size 0 has the root of the empty tree; the log goes on from it."""
     partition = create(tmp_path)
+    with pytest.raises(NotFoundError, match="users"):
+        partition.publish()
+    partition.create()
     checkpoint = partition.publish()
     assert (checkpoint.tree_size, checkpoint.root_hash) == (0, naive.EMPTY)
     assert partition.publish() == checkpoint

@@ -28,6 +28,7 @@ from tlog.storage.checkpoints import CheckpointFiles
 from tlog.storage.disk import Files
 from tlog.storage.layout import PartitionPaths
 from tlog.storage.segments import SegmentReader
+from tlog.storage.tail import durable_count
 from tlog.storage.tiles import TileFiles
 from tlog.stretch import (
     CHECK_CHAIN,
@@ -41,7 +42,7 @@ from tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile
 from tlog.tilebuilder import TileBuilder, TileHashes
 from tlog.workers import examine_all
 
-REPAIR = "'tlog fsck --repair' rebuilds tiles from the entries"
+REPAIR = "'tlog fsck' tells whether tiles or entries were altered, and with '--repair' rebuilds tiles"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,6 @@ def audit(
     segments: SegmentReader,
     policy: Policy,
     *,
-    acknowledged: int = 0,
     kept: bytes | None = None,
     progress: Progress | None = None,
 ) -> Report:
@@ -90,7 +90,7 @@ def audit(
     3. The tree over the entries has the root hashes of both checkpoints.
     4. Every tile of the published tree is what the entries make of it.
 
-    acknowledged: how many entries the partition says are durable. kept: a signed checkpoint from elsewhere.
+    kept: a signed checkpoint from elsewhere.
     Raises: VerificationError naming the first bad place: CorruptLedgerError for an entry, TileMismatchError for a tile,
     InconsistentLogError, with both notes, where the log signed another tree than the kept one.
     Cost: two SHA-256 calls an entry and one a node. Memory: about 2 MiB.
@@ -100,12 +100,12 @@ def audit(
     raw = _read_published(files, paths)
     published = None if raw is None else policy.verify(raw)
     anchor = None if kept is None else policy.authenticate(kept)
-    entries = segments.count()
+    signed_sizes = {signed.tree_size for signed in (published, anchor) if signed is not None}
+    entries, acknowledged = durable_count(files, paths, segments, max(signed_sizes, default=0))
     _require_sizes(entries, acknowledged, published, anchor)
     # (2) and (4), in one pass; the roots of (3) on the way.
     walk = _Walk(files, paths, segments, published, progress)
     roots = {0: walk.builder.root()}
-    signed_sizes = {signed.tree_size for signed in (published, anchor) if signed is not None}
     for stop in sorted({entries, *signed_sizes}):
         roots[stop] = walk.to(stop)
     # (3) The entries are those that were signed.
@@ -205,7 +205,7 @@ class _Walk:
         try:
             TileReader(self._tiles, self._published.tree_size, self._published.root_hash).read_tile(tile)
         except Error:
-            return TileMismatchError(f"the tile is not what the entries make of it; {REPAIR}", tile=tile.path)
+            return TileMismatchError(f"the tile and the entries under it disagree; {REPAIR}", tile=tile.path)
         for number, (computed, signed) in enumerate(zip(hashes, split_hashes(stored), strict=True)):
             if computed != signed and tile.level == 0:
                 seq = tile.index * TILE_WIDTH + number

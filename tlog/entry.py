@@ -9,6 +9,7 @@ of the Merkle tree is the line without its newline. Source: docs/formats.md, "En
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -273,7 +274,9 @@ def _explain(head: ChainHead, partition: bytes, line: bytes, where: str) -> Corr
     return bad("ts goes back or is no time", b"at least %b" % head.ts, match[2])
 
 
-def _meta_part(meta: dict[str, Any]) -> bytes:
+def _meta_part(meta: Any) -> bytes:
+    if type(meta) is not dict:
+        raise FormatError("meta", f"is a {type(meta).__name__}; what the log attests is a dict")
     return _META_KEY + encode_json(meta, "meta") + b","
 
 
@@ -281,9 +284,11 @@ def _split_payload(payload: bytes, seq: int) -> tuple[dict[str, Any], bytes]:
     """Return meta and the JSON text of data. Where meta ends follows from writing it again, as the log wrote it."""
     if payload.startswith(_DATA_KEY):
         return {}, payload[len(_DATA_KEY) :]
-    whole = parse_json(b"{" + payload + b"}", f"entry {seq}")
-    meta = whole.get("meta")
-    if isinstance(meta, dict) and meta and list(whole) == ["meta", "data"]:
+    try:
+        meta, _ = json.JSONDecoder().raw_decode(payload[len(_META_KEY) :].decode())
+    except (ValueError, RecursionError) as err:
+        raise FormatError(f"entry {seq}, meta", f"is not valid JSON ({err})") from err
+    if isinstance(meta, dict) and meta:
         part = _meta_part(meta) + _DATA_KEY
         if payload.startswith(part):
             return meta, payload[len(part) :]

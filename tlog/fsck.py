@@ -7,6 +7,7 @@ entries make the tree that was signed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -25,10 +26,13 @@ from tlog.storage.keyfiles import KeyFiles
 from tlog.storage.layout import PartitionPaths
 from tlog.storage.sealed import derive_manifest, read_manifest
 from tlog.storage.segments import SegmentReader
-from tlog.storage.tail import read_mark
+from tlog.storage.tail import durable_count
 from tlog.storage.tiles import TileFiles
 from tlog.tile import TILE_HEIGHT, TILE_WIDTH, Tile
 from tlog.tilebuilder import TileBuilder, TileHashes
+
+TEMPORARY_AGE_S = 600
+"""Temporary files that are younger may belong to somebody who is writing them."""
 
 MAX_FINDINGS = 1000
 """Findings kept; more of them say nothing that these do not."""
@@ -114,8 +118,10 @@ class _Examination:
     def _remove_temporaries(self) -> None:
         """Remove what a crash left of files that never got their names; without `repair` they are no finding."""
         if self._repair:
-            for path in self._paths.root.rglob(f"*{TEMPORARY_SUFFIX}"):
-                self._files.disk.unlink(path)
+            for directory in (self._paths.root, self._paths.keys):
+                for path in directory.rglob(f"*{TEMPORARY_SUFFIX}"):
+                    if time.time() - path.lstat().st_mtime > TEMPORARY_AGE_S:
+                        self._files.disk.unlink(path)
 
     def _examine_statements(self) -> Checkpoint | None:
         """Examine keys, records and checkpoints; return the largest signed checkpoint, None where there is none."""
@@ -204,10 +210,9 @@ class _Examination:
         """Walk the chain and the tree; return how many entries hold together."""
         builder = TileBuilder()
         try:
-            total = self._segments.count()
-            mark = read_mark(self._files, self._paths)
-            signed = [checkpoint.tree_size for checkpoint in (latest, self._ahead) if checkpoint is not None]
-            needed = max(0 if mark is None else mark.seq, *signed, 0)
+            signed_size = max([checkpoint.tree_size for checkpoint in (latest, self._ahead) if checkpoint], default=0)
+            total, acknowledged = durable_count(self._files, self._paths, self._segments, signed_size)
+            needed = max(acknowledged, signed_size)
             if total < needed:
                 message = f"entries are missing: {needed} were signed or acknowledged"
                 self._find(Finding(f"entry {total} ({self._paths.segments})", message, total))

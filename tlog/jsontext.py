@@ -40,7 +40,7 @@ def encode_json(value: Any, what: str = "data") -> bytes:
     except (TypeError, ValueError, RecursionError) as err:
         _refuse_value(value, what, 0)
         raise FormatError(what, f"cannot be written as JSON ({err})") from err
-    if b"null" in text or _ESCAPED_NUL in text or _may_be_deep(text):
+    if _is_suspect(text):
         _refuse_value(value, what, 0)
     return text
 
@@ -59,7 +59,7 @@ def encode_json_many(values: Sequence[Any], prefix: bytes) -> tuple[list[bytes],
         return _encode_one_by_one(values, prefix)
     for start in range(0, len(texts), _LOOK):
         text = b"".join(texts[start : start + _LOOK])
-        if b"null" in text or _ESCAPED_NUL in text or _may_be_deep(text):
+        if _is_suspect(text):
             _, error = _encode_one_by_one(values[start : start + _LOOK], prefix)
             if error is not None:
                 return _encode_one_by_one(values, prefix)
@@ -108,6 +108,11 @@ def check_json(text: bytes | str, what: str = "data") -> bytes:
         raise FormatError(what, "has line breaks between its tokens; write the JSON text on one line")
     parse_json(text, what)
     return text
+
+
+def _is_suspect(text: bytes) -> bool:
+    """Whether a value may have been altered or smuggled in: orjson itself writes no NUL and no line break."""
+    return b"null" in text or _ESCAPED_NUL in text or b"\n" in text or b"\0" in text or _may_be_deep(text)
 
 
 def _may_be_deep(text: bytes) -> bool:
@@ -190,6 +195,8 @@ def _refuse_string(value: str, what: str) -> None:
 
 
 def _refuse_type(value: Any, what: str) -> None:
+    if isinstance(value, orjson.Fragment):
+        raise FormatError(what, "is an orjson.Fragment, whose text nobody checked; use append_json for JSON text")
     try:
         orjson.dumps(value, option=_OPTIONS)  # UUID and Enum pass
     except TypeError as err:

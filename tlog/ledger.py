@@ -51,7 +51,7 @@ class Config:
             or entries & (entries - 1)
         ):
             raise FormatError("segment_entries", f"{entries!r} is no power of two from 256 to 65536")
-        if not isinstance(keys, str) or not keys or any(c in keys for c in '"\\\n\0'):
+        if not isinstance(keys, str) or not keys or any(c in '"\\\x7f' or c < " " for c in keys):
             raise FormatError("keys", f"{keys!r} is no path of a directory")
 
     @classmethod
@@ -59,7 +59,7 @@ class Config:
         """Return the configuration that the file's bytes spell. Raises: FormatError naming the field."""
         try:
             fields: dict[str, Any] = tomllib.loads(raw.decode())
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as err:
+        except (ValueError, RecursionError) as err:  # of tomllib, of UTF-8, or an integer of too many digits
             raise FormatError(what, f"is no TOML ({err})") from err
         unknown = sorted(set(fields) - set(cls.__slots__))
         if unknown:

@@ -18,7 +18,7 @@ RESERVED_PARTITION_NAMES = frozenset(
 """Names that a path of the server needs."""
 
 _PARTITION = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
-_ORIGIN_PREFIX = re.compile(r"[^\s+\x00-\x20\x7f]+")
+_ORIGIN_PREFIX = re.compile(r"[^\s+\x00-\x20\x7f\"\\]+")
 
 
 def check_partition_name(name: str) -> str:
@@ -43,7 +43,7 @@ def check_origin_prefix(prefix: str) -> str:
     """
     what = f"origin {prefix[:80]!r}"
     if _ORIGIN_PREFIX.fullmatch(prefix) is None:
-        raise FormatError(what, "use a URL without scheme, spaces and '+', such as audit.example.com")
+        raise FormatError(what, "use a URL without scheme, spaces, quotes and '+', such as audit.example.com")
     if "://" in prefix or prefix.startswith("/") or prefix.endswith("/"):
         raise FormatError(what, "leave out the scheme and the slash at either end, as in audit.example.com")
     if len(prefix.encode("utf-8", "surrogatepass")) > MAX_ORIGIN_SIZE - 65:

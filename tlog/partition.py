@@ -128,9 +128,11 @@ class Partition:
         """Integrate all durable entries, sign a checkpoint over them, publish it and return it.
 
         Does nothing where no entry was added since the last one. progress: told how many entries are integrated.
-        Raises: CorruptLedgerError naming the first bad entry or tile, where the files disagree with each other or with
-        what was signed before; nothing is signed then. StorageError.
+        Raises: NotFoundError where there is no such partition yet; CorruptLedgerError naming the first bad entry or
+        tile, where the files disagree with each other or with what was signed before: nothing is signed then;
+        StorageError.
         """
+        self._require()
         publisher = Publisher(self.files, self.paths, self.segments, self.origin)
         return self._write(
             lambda writer: publisher.publish(
@@ -263,7 +265,7 @@ class Partition:
     def verify(
         self, *, checkpoint: bytes | None = None, policy: Policy | None = None, progress: Progress | None = None
     ) -> Report:
-        """Check every entry, tile and checkpoint of the partition; return what was checked.
+        """Check every entry and tile of the partition, and its published checkpoint; return what was checked.
 
         checkpoint: a signed checkpoint that was kept elsewhere; without one nothing shows that the end was not cut off,
         and the report says "not anchored". policy: who is trusted to have signed; the partition's own key unless given.
@@ -272,13 +274,11 @@ class Partition:
         """
         self._require()
         policy = Policy.for_log(self.vkey) if policy is None else policy
-        mark = read_mark(self.files, self.paths)
         return audit(
             self.files,
             self.paths,
             self.segments,
             policy,
-            acknowledged=0 if mark is None else mark.seq,
             kept=checkpoint,
             progress=progress,
         )

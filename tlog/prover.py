@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+from tlog._strict import require_int
 from tlog.checkpoint import Checkpoint
 from tlog.errors import CorruptLedgerError, FormatError, NotFoundError
 from tlog.hashing import leaf_hash
@@ -62,8 +63,8 @@ class Prover:
         return cached[1], cached[2]
 
     def at(self, tree_size: int) -> tuple[Checkpoint, TileReader]:
-        """Return the checkpoint that was signed at this tree size, and its tree. Raises: NotFoundError."""
-        found = self._checkpoints.at_least(tree_size)
+        """Return the checkpoint that was signed at this tree size, and its tree. Raises: NotFoundError, FormatError."""
+        found = self._checkpoints.at_least(require_int(tree_size, "tree size"))
         if found is None or found.tree_size != tree_size:
             near = "" if found is None else f"; the next larger one is of size {found.tree_size}"
             message = f"checkpoint of size {tree_size}: partition {self._paths.name} has signed none{near}"
@@ -97,7 +98,7 @@ class Prover:
         Raises: NotFoundError, FormatError, TileMismatchError.
         """
         checkpoint, tree = self.published()
-        if new_size is not None and new_size != checkpoint.tree_size:
+        if new_size is not None and require_int(new_size, "new tree size") != checkpoint.tree_size:
             checkpoint, tree = self.at(new_size)
         return ConsistencyProof(old_size, tree.consistency_proof(old_size), checkpoint)
 

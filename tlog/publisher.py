@@ -34,13 +34,16 @@ from tlog.workers import Ahead
 
 @dataclass(frozen=True, slots=True)
 class SignedState:
-    """What was signed. latest: the largest signed checkpoint on disk. record: what the key says; ahead after a crash.
-    is_published: whether `latest` is the published one.
+    """What was signed.
+
+    latest: the largest signed checkpoint on disk. record: what the key says; ahead of it after a crash. is_published,
+    is_recorded: whether `latest` is the published one, and in the record of checkpoints.
     """
 
     latest: Checkpoint
     record: Checkpoint
     is_published: bool
+    is_recorded: bool
 
 
 def read_signed_state(files: Files, paths: PartitionPaths, key: VerifierKey) -> SignedState | None:
@@ -84,7 +87,7 @@ def read_signed_state(files: Files, paths: PartitionPaths, key: VerifierKey) -> 
             expected=f"size {latest.tree_size}, root {latest.root_hash.hex()}",
             found=f"size {record.tree_size}, root {record.root_hash.hex()}",
         )
-    return SignedState(latest, record, published == latest)
+    return SignedState(latest, record, published == latest, recorded == latest)
 
 
 class Publisher:
@@ -122,9 +125,10 @@ class Publisher:
             size = durable_size()
             if state is not None:
                 _refuse_rollback(state, size, self._paths)
+                if state.latest.signatures and not (state.is_recorded and state.is_published):
+                    self._checkpoints.record(state.latest)  # a line that was read may be in the page cache only
                 if size == state.latest.tree_size and state.latest.signatures:
                     if not state.is_published:
-                        self._checkpoints.record(state.latest)
                         self._checkpoints.publish(state.latest)
                     self._files.disk.sync_dir(self._paths.root)  # whoever published it may have died before that
                     return state.latest

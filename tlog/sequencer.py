@@ -115,6 +115,8 @@ class Sequencer:
                 raise CommitUnknownError(f"{self._poison}; open the partition again to recover") from self._poison
             self._files.disk.lock(self._fd, self._paths.lock)
             try:
+                if not os.fstat(self._fd).st_nlink:
+                    raise CommitUnknownError(f"{self._paths.lock}: was removed; open the partition again")
                 return action()
             finally:
                 self._files.disk.unlock(self._fd)

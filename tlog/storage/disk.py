@@ -188,6 +188,8 @@ class Files:
             return os.lstat(path).st_size
         except FileNotFoundError:
             return 0
+        except OSError as err:
+            raise _named_error(path, err) from err
 
     def read(self, path: FilePath, limit: int) -> bytes:
         """Return a file's bytes. Raises: NotFoundError, FormatError where it has more than `limit` bytes."""

@@ -29,6 +29,8 @@ from tlog.tilebuilder import TileBuilder
 COMPRESSION_LEVEL = 9
 MAX_FRAME_SIZE = TILE_WIDTH * (MAX_ENTRY_SIZE + 1)
 """The largest number of bytes that a frame may unfold to."""
+MAX_FRAME_HEADER_SIZE = 18
+"""Bytes of a frame's header at most, in which its size stands; every frame is longer. Source: RFC 8878 3.1.1.1."""
 MAX_MANIFEST_SIZE = 1 << 16
 READ_SIZE = 1 << 20
 
@@ -189,9 +191,11 @@ def derive_manifest(files: Files, path: Path, first: int) -> Manifest:
 
 def _frame_size(data: bytes, place: str) -> int | None:
     """Return how many bytes the first frame in `data` has, None where it does not end in there."""
+    if len(data) < MAX_FRAME_HEADER_SIZE:
+        return None
     try:
-        if zstandard.frame_content_size(data) > MAX_FRAME_SIZE:
-            raise CorruptLedgerError("a frame is larger than 256 entries can be", place=place)
+        if not 0 < zstandard.frame_content_size(data) <= MAX_FRAME_SIZE:
+            raise CorruptLedgerError("a frame states no size, or one that 256 entries cannot have", place=place)
         decoder = zstandard.ZstdDecompressor().decompressobj()
         decoder.decompress(data)
     except zstandard.ZstdError as err:

@@ -67,6 +67,21 @@ def read_mark(files: Files, paths: PartitionPaths) -> DurableMark | None:
         return None
 
 
+def durable_count(files: Files, paths: PartitionPaths, segments: SegmentReader, signed_size: int) -> tuple[int, int]:
+    """Return how many entries there are to examine, and how many were acknowledged as far as anybody here knows.
+
+    What lies beyond a valid durable mark was never acknowledged: a write under way, or what a crash left of one.
+    signed_size: a mark below it is out of date. Raises: CorruptLedgerError.
+    """
+    mark = read_mark(files, paths)
+    if mark is None or mark.seq < signed_size:
+        return segments.count(), 0
+    try:
+        return min(segments.count(), mark.seq), mark.seq
+    except CorruptLedgerError:  # at the very end; what is wrong below the mark will be found on the way there
+        return mark.seq, mark.seq
+
+
 @dataclass(frozen=True, slots=True)
 class Tail:
     """Where a partition ends. head: its chain. mark: the same as a durable mark."""
@@ -144,8 +159,8 @@ def _recover_segment(
     with files.opened(path) as fd:
         segment = _OpenSegment(files.disk, fd, path, files.disk.size(fd))
         head, end, problem = segment.walk(head, partition.encode())
-        if problem is None and head.seq > first + segment_entries:
-            problem = CorruptLedgerError("the segment holds too many entries", place=str(path), seq=head.seq)
+        if head.seq > first + segment_entries:
+            raise CorruptLedgerError("the segment holds too many entries", place=str(path), seq=first + segment_entries)
         # A file that is shorter than what was acknowledged was cut: where the cut is, nothing is left to damage.
         intact = 0 if segment.size < durable < _WHOLE_FILE else durable
         if problem is not None and (end < intact or not segment.is_torn_at(end)):

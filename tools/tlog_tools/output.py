@@ -56,7 +56,10 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
 """The exit code of each error; the first class that fits counts. It is the one place where codes are chosen."""
 
 NEXT_STEPS: tuple[tuple[type[BaseException], str], ...] = (
-    (InconsistentLogError, "keep both signed checkpoints: together they prove it to anybody who has the log's key"),
+    (
+        InconsistentLogError,
+        "keep both signed checkpoints and the proof: with the log's key they convict it before anybody",
+    ),
     (CorruptLedgerError, "'tlog fsck' lists all that is wrong; restore bad entries from a backup or an export"),
     (PolicyError, "ask for a proof under a later checkpoint, which more witnesses may have cosigned"),
     (SignatureError, "the file was altered, or another key signed it; compare the key with its owner's"),
