@@ -3,13 +3,13 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test demo interop bench bench-full lock clean
+.PHONY: help setup lint test torture demo interop bench bench-full fuzz mutate lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-CODE := $(wildcard tlog tools server tests bench demo interop)
+CODE := $(wildcard tlog tools server tests bench demo interop fuzz)
 
 # A newer versioned interpreter stands in where plain python3 is too old or has no ensurepip (Debian's python3-venv).
 FIND_PYTHON := recent=; for python in python3 python3.13 python3.12 python3.11; do \
@@ -45,6 +45,9 @@ lint: $(STAMP)  ## ruff check, ruff format --check, mypy --strict
 test: $(STAMP)  ## run the tests
 	$(BIN)/pytest --quiet --numprocesses auto
 
+torture: $(STAMP)  ## power loss, failing disks, killed processes and load, in full; `make test` has a sample of it
+	$(BIN)/python -m tests.torture.run
+
 demo: $(STAMP)  ## the whole way of an event, on real input
 	@$(BIN)/python demo/demo.py
 
@@ -79,6 +82,29 @@ bench: $(BENCH_STAMP)  ## measure against the references, in 10 minutes; OUTPUT=
 bench-full: $(BENCH_STAMP)  ## the same with 10^7 entries, in up to an hour
 	@$(call BENCH_RUN,--full)
 
+# The fuzzer and the mutation tester have an environment of their own. tlog itself is not installed there: the fuzzer
+# runs it from the sources, the mutation tester from a copy below build/, where it keeps what it has tried.
+FUZZ := .venv-fuzz
+FUZZ_STAMP := $(FUZZ)/.installed
+FUZZ_PIP := $(FUZZ)/bin/python -m pip --quiet --disable-pip-version-check
+FUZZ_SECONDS := 60
+MUTATE := build/mutate
+
+$(FUZZ_STAMP): requirements.lock fuzz/constraints.txt
+	@$(FIND_PYTHON); echo "creating $(FUZZ) with $$("$$python" --version) ..."; "$$python" -m venv $(FUZZ)
+	@$(FUZZ_PIP) install --requirement requirements.lock
+	@$(FUZZ_PIP) install --constraint requirements.lock --constraint fuzz/constraints.txt atheris mutmut
+	@touch $@
+
+fuzz: $(FUZZ_STAMP)  ## fuzz every parser, FUZZ_SECONDS=60 each; inputs that show a bug are kept in build/fuzz
+	@$(FUZZ)/bin/python -m fuzz.run --seconds $(FUZZ_SECONDS) $(TARGETS)
+
+mutate: $(FUZZ_STAMP)  ## mutation testing of layers 0 to 4, for hours; MUTANTS='tlog.proof*' tries these only
+	@mkdir -p $(MUTATE)
+	@cp -R tlog tests tools testdata fuzz docs README.md pyproject.toml $(MUTATE)
+	@cd $(MUTATE) && ulimit -v 3000000 && $(CURDIR)/$(FUZZ)/bin/mutmut run --max-children 1 $(MUTANTS)
+	@$(FUZZ)/bin/python -m fuzz.mutants $(MUTATE)
+
 lock:  ## renew requirements.lock with the newest versions that pyproject.toml allows
 	@$(FIND_PYTHON); scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && "$$python" -m venv "$$scratch" && \
 	  "$$scratch/bin/python" -m pip --quiet --disable-pip-version-check install --editable '.[dev,server]' && \
@@ -86,5 +112,5 @@ lock:  ## renew requirements.lock with the newest versions that pyproject.toml a
 	  cp "$$scratch/lock" requirements.lock
 
 clean:  ## remove .venv, caches and what the demo wrote
-	rm -rf $(VENV) $(BENCH) .mypy_cache .pytest_cache .ruff_cache .hypothesis build demo/out dist
+	rm -rf $(VENV) $(BENCH) $(FUZZ) .mypy_cache .pytest_cache .ruff_cache .hypothesis build demo/out dist
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

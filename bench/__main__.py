@@ -30,6 +30,12 @@ class Group(Protocol):
 GROUPS = ("bulk", "peers", "threads", "processes", "verify", "proofs", "random_entry", "open", "memory", "disk")
 """The modules, in the order of the table."""
 
+PICTURES = """\
+![Bulk append: entries a second of tlog and of the references](performance-bulk.svg)
+
+![Durable entries a second, by number of threads](performance-threads.svg)"""
+"""What `bench.plot` draws beside the results."""
+
 
 def main() -> None:
     """Measure what the command line asks for and print it. Exit status 0 whatever the figures are."""
@@ -69,7 +75,7 @@ def _measure(bench: Bench, groups: Sequence[str]) -> list[Row]:
 def _write(output: Path, text: str, rows: Sequence[Row]) -> None:
     """Put the results into their places of a file that has them, or make a file of the results alone."""
     if output.exists():
-        table.put(output, "results", text)
+        table.put(output, "results", f"{PICTURES}\n\n{text}")
         if table.has_place(output, "paper"):
             table.put(output, "paper", paper.estimate(rows))
     else:
@@ -88,7 +94,8 @@ def _check(groups: Sequence[str], output: Path | None) -> None:
     if output.suffix != ".md":
         sys.exit(f"bench: {output} must end in .md; what was measured goes into a .json file beside it")
     if output.exists() and not table.has_place(output, "results"):
-        sys.exit(f"bench: {output} exists and has no place for results, between {table.BEGIN!r} and {table.END!r}")
+        begin, end = table.BEGIN.format("results"), table.END.format("results")
+        sys.exit(f"bench: {output} exists and has no place for results, between the lines {begin} and {end}")
 
 
 def _parser() -> argparse.ArgumentParser:

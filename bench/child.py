@@ -13,32 +13,14 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import re
-import resource
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import tlog
 from bench.events import event, events
 from bench.ledgers import ORIGIN, PARTITION
-
-
-def peak() -> int:
-    """Return the largest resident size of this process so far, in bytes.
-
-    Not getrusage's: that one is never below the size of the process that started this one.
-    """
-    return _status(Path("/proc/self"), "VmHWM") * 1024
-
-
-def worker_peak() -> int:
-    """Return the largest resident size of a child process, at work or ended, in bytes, 0 where there was none."""
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    children = [path for path in Path("/proc").glob("[0-9]*") if _status(path, "PPid") == os.getpid()]
-    return max([ended, *(_status(path, "VmHWM") * 1024 for path in children)])
+from bench.rss import peak, worker_peak
 
 
 def build(path: str, size: str, seal: str = "") -> Callable[[], None]:
@@ -72,16 +54,6 @@ def open_and_append(path: str) -> Callable[[], None]:
     data = event(0)
     open_ledger = tlog.Ledger.open
     return lambda: void(open_ledger(path).partition(PARTITION).append(data))
-
-
-def _status(process: Path, name: str) -> int:
-    """Return a number of a process's status, 0 where the process has ended."""
-    try:
-        text = (process / "status").read_text(encoding="utf-8")
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    found = re.search(rf"^{name}:\s*(\d+)", text, re.MULTILINE)
-    return int(found[1]) if found else 0
 
 
 def void(_: object) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 MODULE = Path(__file__).resolve().parent / "go"
-VERSIONS = {"tessera": "github.com/transparency-dev/tessera", "proverecord": "golang.org/x/mod"}
+PINNED = ("github.com/transparency-dev/tessera", "golang.org/x/mod")
 
 
 class GoPrograms:
@@ -27,8 +27,7 @@ class GoPrograms:
         try:
             # Without version control stamps: they are not wanted, and git may be missing or refuse this directory.
             _go("build", "-trimpath", "-buildvcs=false", "-o", f"{directory}/", "./...")
-            for name, module in VERSIONS.items():
-                self.versions[name] = _go("list", "-m", "-f", "{{.Version}}", module).strip()
+            self.versions = {name: _go("list", "-m", "-f", "{{.Version}}", name).strip() for name in PINNED}
         except subprocess.CalledProcessError as err:
             self.missing = f"go does not build it: {err.stderr.strip().splitlines()[-1]}"
 

@@ -181,5 +181,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def latencies(seconds: Sequence[float]) -> str:
     """Say the median, the 99th percentile and the largest of some times, in milliseconds."""
-    p50, p99 = percentile(seconds, 0.5) * 1e3, percentile(seconds, 0.99) * 1e3
-    return f"p50 {p50:.3g}, p99 {p99:.3g}, max {max(seconds) * 1e3:.3g} ms"
+    figures = {"p50": percentile(seconds, 0.5), "p99": percentile(seconds, 0.99), "max": max(seconds)}
+    return (
+        ", ".join(f"{name} {value * 1e3:{'.3g' if value < 0.1 else '.0f'}}" for name, value in figures.items()) + " ms"
+    )

@@ -14,6 +14,9 @@ HASH = 32
 HASH_LINE = 45
 """Characters of a hash in a proof: base64 and a newline."""
 
+PROOF_TEXT = 270
+"""Characters of a proof file besides hashes and entry: about 50 of its own, and the checkpoint."""
+
 
 def tile_files(entries: int) -> int:
     """Return how many hash tiles a tree has, partial ones included. Source: c2sp.org/tlog-tiles."""
@@ -44,18 +47,25 @@ def estimate(rows: Sequence[Row]) -> str:
     """Return the table in Markdown. rows: of a whole run, for the rates and the measured sizes."""
     rate = {name: _median(rows, group, start) for name, (group, start) in _RATES.items()}
     line, sealed = rate["line"], rate["sealed"]
+    fixed = PROOF_TEXT + 4 / 3 * line
+
+    def proof_file(entries: int) -> str:
+        return f"{fixed + HASH_LINE * proof_hashes(entries):,.0f}"
+
     lines: list[tuple[str, str, Callable[[int], str]]] = [
         ("segment files", "⌈n / 65,536⌉", lambda n: f"{segment_files(n):,}"),
         ("bytes of segments, plain", f"{line:.0f} n", lambda n: _bytes(line * n)),
         ("bytes of segments, compressed", f"{sealed:.0f} n", lambda n: _bytes(sealed * n)),
         ("hash tile files", "Σ ⌈⌊n / 256^L⌋ / 256⌉", lambda n: f"{tile_files(n):,}"),
         ("bytes of hash tiles", "32 Σ ⌊n / 256^L⌋ ≈ 32.13 n", lambda n: _bytes(tile_bytes(n))),
+        ("entry bundle files, where exported", "⌈n / 256⌉", lambda n: f"{-(-n // TILE):,}"),
+        ("bytes of entry bundles", f"{line + 1:.0f} n", lambda n: _bytes((line + 1) * n)),
         ("hashes of an inclusion proof, at most", "⌈log₂ n⌉", lambda n: f"{proof_hashes(n)}"),
         ("bytes of these hashes, raw / as text", "32, 45 ⌈log₂ n⌉", _proof_bytes),
+        ("bytes of a `.tlog-proof` file, about", f"{fixed:.0f} + 45 ⌈log₂ n⌉", proof_file),
         ("tiles read for one proof, nothing cached", "1 + ⌊log₂₅₆ n⌋", _proof_reads),
         ("append and publish, one process", f"n / {rate['append']:,.0f} s", lambda n: _time(n / rate["append"])),
         ("verify everything, this machine", f"n / {rate['verify']:,.0f} s", lambda n: _time(n / rate["verify"])),
-        ("64 cores that verify 64 parts", "1/32 of the line above", lambda n: _time(n / rate["verify"] / 32)),
     ]
     header = ["cost of n entries", "formula", *(_power(size) for size in SIZES)]
     table = [header, ["---"] * 2 + ["---:"] * len(SIZES)]

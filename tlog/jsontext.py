@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any, NoReturn
 
@@ -25,6 +25,7 @@ MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 _OPTIONS = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _ESCAPED_NUL = b"\\u0000"
 _LOOK = 32
+_CONTAINERS = frozenset({dict, list, tuple})
 
 
 def encode_json(value: Any, what: str = "data") -> bytes:
@@ -35,6 +36,8 @@ def encode_json(value: Any, what: str = "data") -> bytes:
     Raises: FormatError naming the field, for anything else. Cost: one orjson call, and a walk over the value only
     where the text gives a reason for it.
     """
+    if _holds_tuple((value,)):
+        _refuse_value(value, what, 0)
     try:
         text = orjson.dumps(value, option=_OPTIONS)
     except (TypeError, ValueError, RecursionError) as err:
@@ -53,6 +56,8 @@ def encode_json_many(values: Sequence[Any], prefix: bytes) -> tuple[list[bytes],
     # orjson hands out buffers of 1 KiB cut to size, and keeping many of them costs more than writing them: they are
     # copied into strings of their own at once.
     dumps, options = orjson.dumps, _OPTIONS
+    if _holds_tuple(values):
+        return _encode_one_by_one(values, prefix)
     try:
         texts = [prefix + dumps(value, None, options) for value in values]
     except (TypeError, ValueError, RecursionError):
@@ -108,6 +113,22 @@ def check_json(text: bytes | str, what: str = "data") -> bytes:
         raise FormatError(what, "has line breaks between its tokens; write the JSON text on one line")
     parse_json(text, what)
     return text
+
+
+def _holds_tuple(values: Iterable[Any]) -> bool:
+    """Whether there is a tuple among `values` or inside them.
+
+    orjson has no limit for the nesting of tuples and writes beyond its buffer where they are nested some 250 deep, so
+    it gets to see tuples only after their depth was counted. Deep lists and dicts it refuses by itself.
+    """
+    try:
+        for value in values:
+            kind = type(value)
+            if kind in _CONTAINERS and (kind is tuple or _holds_tuple(value.values() if kind is dict else value)):
+                return True
+    except RecursionError:
+        return True
+    return False
 
 
 def _is_suspect(text: bytes) -> bool:

@@ -251,7 +251,7 @@ class Model:
     def _apply_to_file(self, operation: Operation) -> None:
         file = self._node(operation.path)
         if not isinstance(file, _File):
-            raise AssertionError(f"{operation.path} is a directory")
+            raise TypeError(f"{operation.path} is a directory")
         if operation.kind == "write":
             file.change(_Change(operation.number, operation.data))
         elif operation.kind == "truncate":
@@ -308,7 +308,7 @@ class Model:
         """Return one change of a name and those that it cannot be without."""
         directory = self._nodes[name[0]]
         if not isinstance(directory, _Directory):
-            raise AssertionError("names are in directories")
+            raise TypeError("names are in directories")
         needed = {name}
         for other in sorted(names, reverse=True):
             if other[0] == name[0] and any(directory.depends(later, other[1]) for _, later in needed):
@@ -321,7 +321,7 @@ class Model:
         def walk(number: int, prefix: str) -> None:
             node = self._nodes[number]
             if isinstance(node, _File):
-                raise AssertionError("a file holds no names")
+                raise TypeError("a file holds no names")
             changes = [change for at, change in enumerate(node.changes) if (number, at) in done]
             for name, child_number in sorted(_renamed(node.durable, changes).items()):
                 child = self._nodes[child_number]
@@ -344,14 +344,14 @@ class Model:
         node = self._nodes[0]
         for name in Path(path).parts:
             if not isinstance(node, _Directory):
-                raise AssertionError(f"{path} leads through a file")
+                raise TypeError(f"{path} leads through a file")
             node = self._nodes[node.names[name]]
         return node
 
     def _parent(self, path: str) -> tuple[_Directory, str]:
         node = self._node(str(Path(path).parent))
         if not isinstance(node, _Directory):
-            raise AssertionError(f"{path} leads through a file")
+            raise TypeError(f"{path} leads through a file")
         return node, Path(path).name
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from tlog.errors import StorageError
-from tlog.storage.disk import Disk
+from tlog.storage.disk import Disk, FilePath
 
 T = TypeVar("T")
+
 
 class Operation(NamedTuple):
     """One change of the file system. number: an offset, size or mode. target: of a renaming."""
@@ -37,10 +38,10 @@ class KilledError(BaseException):
 class UserDisk(Disk):
     """The real file system as an ordinary user sees it: root may write to read-only files, the library must not try."""
 
-    def open(self, path: Path, flags: int, mode: int = 0o644) -> int:
+    def open(self, path: FilePath, flags: int, mode: int = 0o644) -> int:
         """Open a file unless its owner could not."""
         writes = flags & (os.O_WRONLY | os.O_RDWR)
-        if writes and os.path.lexists(path) and not path.stat().st_mode & stat.S_IWUSR:
+        if writes and os.path.lexists(path) and not os.lstat(path).st_mode & stat.S_IWUSR:
             raise StorageError(f"{path}: {os.strerror(errno.EACCES)}")
         return super().open(path, flags, mode)
 
@@ -69,10 +70,10 @@ class RecordingDisk(UserDisk):
         if self.kill_at is not None and len(self.operations) >= self.kill_at:
             raise KilledError
 
-    def _name(self, path: Path) -> str:
-        return str(path.relative_to(self.root))
+    def _name(self, path: FilePath) -> str:
+        return str(Path(path).relative_to(self.root))
 
-    def open(self, path: Path, flags: int, mode: int = 0o644) -> int:
+    def open(self, path: FilePath, flags: int, mode: int = 0o644) -> int:
         """Record what opening changes."""
         with self._mutex:
             self._die_if_due()
@@ -102,7 +103,7 @@ class RecordingDisk(UserDisk):
         """Record a write of many parts as one."""
         self.write_at(fd, b"".join(parts), offset, path)
 
-    def sync(self, fd: int, path: Path) -> None:
+    def sync(self, fd: int, path: Path) -> None:  # noqa: ARG002 - the model syncs, not the disk
         """Record a sync, or a failed one."""
         with self._mutex:
             if len(self.operations) == self.fail_sync_at:

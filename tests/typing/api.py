@@ -1,0 +1,170 @@
+"""The whole public face of tlog in use: what mypy must accept, and a program that runs.
+
+`make lint` checks the types, `tests/test_typing.py` runs it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, assert_type
+
+import tlog
+
+
+def own_a_ledger(directory: Path) -> tuple[tlog.Ledger, tlog.Partition]:
+    """Create, open, list."""
+    with tlog.Ledger.create(directory / "l", origin="audit.example.com", segment_entries=256) as created:
+        assert_type(created, tlog.Ledger)
+        assert_type(created.partition("users"), tlog.Partition)
+    ledger = tlog.Ledger.open(str(directory / "l"), passphrase=None)
+    assert_type(ledger.partitions(), list[str])
+    assert_type(ledger.path, Path)
+    users = ledger.partition("users")
+    assert_type(users.name, str)
+    assert_type(users.origin, str)
+    assert_type(users.exists, bool)
+    return ledger, users
+
+
+def write(users: tlog.Partition) -> tlog.Checkpoint:
+    """Append in every way, publish."""
+    receipt = users.append({"user": "alice"}, meta={"writer": "web-1"})
+    assert_type(receipt, tlog.Receipt)
+    assert_type(receipt.seq, int)
+    assert_type(receipt.hash, bytes)
+    assert_type(users.append_json(b'{"n": 1.0}'), tlog.Receipt)
+    assert_type(users.append_json('{"n": 1.0}'), tlog.Receipt)
+    pending = users.submit([1, 2])
+    assert_type(pending, tlog.PendingReceipt)
+    assert_type(pending.result(timeout=10), tlog.Receipt)
+    assert_type(pending.done(), bool)
+    assert_type(pending.exception(), BaseException | None)
+    bulk = users.append_many({"n": n} for n in range(500))
+    assert_type(bulk, tlog.BulkReceipt)
+    assert_type((bulk.count, bulk.start, bulk.stop, bulk.hash), tuple[int, int, int, bytes])
+    assert_type(users.append_many_json([b"1", "2"]), tlog.BulkReceipt)
+    told: list[int] = []
+    progress: Callable[[int], None] = told.append
+    checkpoint = users.publish(progress=progress)
+    assert_type(checkpoint, tlog.Checkpoint)
+    assert_type(checkpoint.origin, str)
+    assert_type(checkpoint.tree_size, int)
+    assert_type(checkpoint.root_hash, bytes)
+    assert_type(checkpoint.raw, bytes)
+    users.append("after")
+    return checkpoint
+
+
+def read(users: tlog.Partition) -> None:
+    """Look at entries."""
+    entry = users.entry(0)
+    assert_type(entry, tlog.Entry)
+    assert_type((entry.seq, entry.ts, entry.partition), tuple[int, str, str])
+    assert_type((entry.prev_hash, entry.hash, entry.raw), tuple[bytes, bytes, bytes])
+    assert_type(entry.meta, dict[str, Any])
+    assert_type(entry.data, Any)
+    assert_type(users.size, int)
+    assert_type(users.entries(1, 3), Iterator[tlog.Entry])
+    stop = threading.Event()
+    follower = users.follow(0, stop=stop)
+    assert_type(next(follower), tlog.Entry)
+    stop.set()
+
+
+def verify(users: tlog.Partition, kept: tlog.Checkpoint) -> None:
+    """Audit, prove, and verify as somebody else."""
+    report = users.verify(checkpoint=kept.raw, policy=None, progress=None)
+    assert_type(report, tlog.Report)
+    assert_type(report.is_anchored, bool)
+    assert_type((report.entries, report.unpublished, report.tiles), tuple[int, int, int])
+    assert_type(report.published, tlog.Checkpoint | None)
+    assert_type(report.witnesses, tuple[str, ...])
+    assert_type(users.fsck(repair=False).is_clean, bool)
+    key = users.vkey
+    assert_type(key, tlog.VerifierKey)
+    policy = tlog.Policy.for_log(str(key))
+    assert_type(policy, tlog.Policy)
+    assert_type(tlog.Policy.parse(f"log {key}\nquorum none\n".encode()), tlog.Policy)
+    proof = users.prove(0)
+    assert_type(proof, tlog.Proof)
+    assert_type(users.prove_many([0, 1]), list[tlog.Proof])
+    assert_type(tlog.Proof.parse(str(proof)), tlog.Proof)
+    verified = tlog.verify_proof(str(proof), policy=policy, entry=None)
+    assert_type(verified, tlog.VerifiedEntry)
+    assert_type(verified.entry, tlog.Entry)
+    assert_type(verified.leaf_index, int)
+    assert_type(verified.checkpoint, tlog.VerifiedCheckpoint)
+    assert_type(tlog.verify_checkpoint(kept.raw, policy), tlog.VerifiedCheckpoint)
+    growth = users.prove_consistency(kept.tree_size, new_size=None)
+    assert_type(growth, tlog.ConsistencyProof)
+    assert_type(tlog.ConsistencyProof.parse(str(growth).encode()), tlog.ConsistencyProof)
+    both = tlog.verify_consistency(str(growth), old=kept.raw, policy=policy)
+    assert_type(both, tlog.VerifiedConsistency)
+    assert_type(both.old.tree_size, int)
+    assert_type(both.new.root_hash, bytes)
+    assert_type(tlog.Checkpoint.parse(kept.raw), tlog.Checkpoint)
+    assert_type(users.checkpoint(kept.tree_size), tlog.Checkpoint)
+    assert_type(tlog.SigningKey.generate("example.com/log").verifier_key, tlog.VerifierKey)
+
+
+def keep(users: tlog.Partition, directory: Path) -> None:
+    """Seal, export, close."""
+    assert_type(users.seal().segments, int)
+    assert_type(users.export(directory / "site").tree_size, int)
+    users.reopen()
+    users.close()
+
+
+def handle_errors(users: tlog.Partition) -> list[str]:  # noqa: C901 - one clause an error, and nothing in it
+    """Every error that a caller may want to tell apart."""
+    met: list[str] = []
+    try:
+        users.append_many([1, {"x": float("nan")}])
+    except tlog.RefusedItemError as refused:
+        assert_type((refused.index, refused.appended), tuple[int, int])
+        met.append(refused.what)
+    try:
+        users.append(float("inf"))
+    except tlog.FormatError as malformed:
+        assert_type((malformed.what, malformed.reason), tuple[str, str])
+        met.append(malformed.reason)
+    try:
+        tlog.verify_proof(str(users.prove(10**9)), policy=tlog.Policy.for_log(str(users.vkey)))
+    except (tlog.InconsistentLogError, tlog.ConflictError) as error:
+        raise AssertionError from error
+    except tlog.TileMismatchError as tile:
+        assert_type(tile.tile, str)
+    except tlog.PolicyError as policy:
+        assert_type((policy.met, policy.missing), tuple[tuple[str, ...], tuple[str, ...]])
+    except tlog.SignatureError as signature:
+        assert_type((signature.key_name, signature.key_id), tuple[str, bytes])
+    except tlog.UnknownOriginError as unknown:
+        assert_type(unknown.origin, str)
+    except tlog.UntrustedNoteError as untrusted:
+        assert_type(untrusted.note, bytes)
+    except (tlog.ProofError, tlog.CorruptLedgerError) as wrong:
+        assert_type(wrong.seq, int | None)
+    except tlog.VerificationError as wrong:
+        assert_type((wrong.place, wrong.expected, wrong.found), tuple[str | None, str | None, str | None])
+    except tlog.NotFoundError as missing:
+        met.append(str(missing))
+    except (tlog.StorageError, tlog.CommitUnknownError, tlog.Error) as other:
+        met.append(str(other))
+    return met
+
+
+def main(directory: Path) -> int:
+    """Run all of it; return the number of entries."""
+    ledger, users = own_a_ledger(directory)
+    kept = write(users)
+    read(users)
+    users.publish()
+    verify(users, kept)
+    if len(handle_errors(users)) != len(("refused", "malformed", "missing")):
+        raise AssertionError("an error was not met")
+    keep(users, directory)
+    size = users.size
+    ledger.close()
+    return size
