@@ -1,4 +1,7 @@
-"""What mutation testing found untested in layer 1: the very edges of the numbers, and which argument an error names."""
+"""What mutation testing found untested in trees, tiles and proofs.
+
+The very edges of the numbers, which argument an error names, and what only the upper layers call.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.test_reader import PYRAMID, TREE, Source
 from tlog.errors import FormatError, ProofError
+from tlog.hashing import split_hashes
 from tlog.proof import (
     plan_consistency,
     plan_inclusion,
@@ -15,6 +20,9 @@ from tlog.proof import (
     verify_consistency,
     verify_inclusion,
 )
+from tlog.reader import TileReader
+from tlog.tile import Tile, edge_tiles
+from tlog.tilebuilder import TileBuilder
 
 ROOT = bytes(32)
 OTHER = b"\x01" * 32
@@ -61,3 +69,45 @@ def test_consistency_error_names_the_root_that_is_wrong() -> None:
     ):
         with pytest.raises(ProofError, match=named):
             verify_consistency(3, 5, *roots, (ROOT, OTHER, ROOT, OTHER))
+
+
+@pytest.mark.parametrize("size", [1, 256, 300, 66_311])
+def test_reader_returns_many_proofs_and_the_edge(size: int) -> None:
+    """Proofs in one batch are the naive ones, and so are the partial tiles; the tiles are read once for all of them."""
+    source = Source()
+    reader = TileReader(source, size, TREE.root(size))
+    indexes = sorted({0, size - 1, size // 2, min(255, size - 1), size - 1})
+    assert reader.inclusion_proofs([]) == []
+    assert reader.inclusion_proofs(indexes) == [tuple(TREE.path(index, 0, size)) for index in indexes]
+    assert len(source.read) == len(set(source.read))
+    edge = {tile: split_hashes(PYRAMID.tile(*tile)) for tile in edge_tiles(size)}
+    assert list(reader.edge().items()) == list(edge.items())
+
+
+def test_reader_refuses_one_bad_index_of_many() -> None:
+    """One leaf index that the tree has not spoils the batch, before any tile is read."""
+    source = Source()
+    with pytest.raises(FormatError, match="leaf index: 300 is outside 0 to 299"):
+        TileReader(source, 300, TREE.root(300)).inclusion_proofs([0, 300])
+    assert not source.read
+
+
+def test_builder_takes_whole_tiles_by_their_roots() -> None:
+    """A builder that is given only the roots of full tiles makes the tiles above them, and the same root hash."""
+    builder, roots = TileBuilder(), PYRAMID.rows[8]
+    above = [(number + 1, builder.add_tile(root)) for number, root in enumerate(roots[:258])]
+    assert [(count, completed) for count, completed in above if completed] == [
+        (256, [(Tile(1, 0), split_hashes(PYRAMID.tile(1, 0, 256)))])
+    ]
+    assert builder.tree_size == 258 * 256
+    assert builder.root() == TREE.root(258 * 256)
+    builder.add(PYRAMID.rows[0][258 * 256 : 258 * 256 + 3])
+    assert builder.root() == TREE.root(258 * 256 + 3)
+
+
+def test_builder_takes_no_whole_tile_within_another() -> None:
+    """A tile's root fits only where a tile begins."""
+    builder = TileBuilder()
+    builder.add(PYRAMID.rows[0][:1])
+    with pytest.raises(AssertionError, match="bad tree math"):
+        builder.add_tile(PYRAMID.rows[8][0])

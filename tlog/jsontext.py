@@ -25,7 +25,7 @@ MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 _OPTIONS = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _ESCAPED_NUL = b"\\u0000"
 _LOOK = 32
-_CONTAINERS = frozenset({dict, list, tuple})
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def encode_json(value: Any, what: str = "data") -> bytes:
@@ -36,7 +36,7 @@ def encode_json(value: Any, what: str = "data") -> bytes:
     Raises: FormatError naming the field, for anything else. Cost: one orjson call, and a walk over the value only
     where the text gives a reason for it.
     """
-    if _holds_tuple((value,)):
+    if not _are_plain((value,)):
         _refuse_value(value, what, 0)
     try:
         text = orjson.dumps(value, option=_OPTIONS)
@@ -56,7 +56,7 @@ def encode_json_many(values: Sequence[Any], prefix: bytes) -> tuple[list[bytes],
     # orjson hands out buffers of 1 KiB cut to size, and keeping many of them costs more than writing them: they are
     # copied into strings of their own at once.
     dumps, options = orjson.dumps, _OPTIONS
-    if _holds_tuple(values):
+    if not _are_plain(values):
         return _encode_one_by_one(values, prefix)
     try:
         texts = [prefix + dumps(value, None, options) for value in values]
@@ -115,20 +115,25 @@ def check_json(text: bytes | str, what: str = "data") -> bytes:
     return text
 
 
-def _holds_tuple(values: Iterable[Any]) -> bool:
-    """Whether there is a tuple among `values` or inside them.
+def _are_plain(values: Iterable[Any]) -> bool:
+    """Whether `values` and all that is in them are of the types that JSON text has, and no tuples.
 
-    orjson has no limit for the nesting of tuples and writes beyond its buffer where they are nested some 250 deep, so
-    it gets to see tuples only after their depth was counted. Deep lists and dicts it refuses by itself.
+    orjson has no limit for the nesting of tuples, also inside an Enum's member, and writes beyond its buffer where they
+    are nested some 250 deep. So it gets to see what is not plain only after that was walked through. Deep lists and
+    dicts it refuses by itself.
     """
     try:
         for value in values:
             kind = type(value)
-            if kind in _CONTAINERS and (kind is tuple or _holds_tuple(value.values() if kind is dict else value)):
-                return True
+            if kind not in _SCALARS:
+                if kind is dict:
+                    if not _are_plain(value.values()):
+                        return False
+                elif kind is not list or not _are_plain(value):
+                    return False
     except RecursionError:
-        return True
-    return False
+        return False
+    return True
 
 
 def _is_suspect(text: bytes) -> bool:

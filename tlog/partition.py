@@ -201,8 +201,8 @@ class Partition:
         stop: all that are durable when the call is made unless given. Memory: 1 MiB. Raises: CorruptLedgerError.
         """
         size = self.size
-        stop = size if stop is None else min(stop, size)
-        return self._linked(max(start, 0), stop, None)
+        stop = size if stop is None else min(whole(stop), size)
+        return self._linked(max(whole(start), 0), stop, None)
 
     def _linked(self, start: int, stop: int, previous: Entry | None) -> Iterator[Entry]:
         """Yield the entries [start, stop), which follow `previous` where that is given."""
@@ -222,7 +222,7 @@ class Partition:
 
         start: the first seq, the next one to be appended unless given. stop: ends the iteration when it is set.
         """
-        seq = self.size if start is None else max(start, 0)
+        seq = self.size if start is None else max(whole(start), 0)
         stop = threading.Event() if stop is None else stop
         previous: Entry | None = None
         while not stop.is_set():

@@ -29,6 +29,9 @@ from tlog.tlogproof import ConsistencyProof, Proof
 BATCH = 1024
 """Proofs that are made from one batch of tiles."""
 
+MAX_SHOWN_BITS = 1024
+"""Larger numbers are not worth writing into an error."""
+
 RUN = 4
 """Entries of one tile from which on reading all between them costs less than finding each."""
 
@@ -131,4 +134,6 @@ def whole(seq: Any) -> int:
     """Return `seq` if it is a plain int: True and 1.0 are no positions. Raises: FormatError."""
     if type(seq) is not int:
         raise FormatError("seq", f"{type(seq).__name__} given where a whole number is needed")
+    if seq.bit_length() > MAX_SHOWN_BITS:
+        raise FormatError("seq", f"a number of {seq.bit_length()} bits is no position")
     return seq

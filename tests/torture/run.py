@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterator
 from tests.torture.faults import Injector
 from tests.torture.fulldisk import CannotMountError, FullDisk
 from tests.torture.kills import Killer
-from tests.torture.powerloss import SCENARIOS, Explorer
+from tests.torture.powerloss import SCENARIOS, Explorer, Scenario
 from tests.torture.stress import Stress
 from tests.torture.syscalls import Tracer
 
 KILLS = 200
 STRESS_S = 300
 SAMPLES = 12
+SHARE_OF_SECOND_TROUBLES = 0.3
+"""Of the states after two troubles, which are many times those after one."""
 
 Result = tuple[str, list[str]]
 """What was done, and what failed."""
@@ -54,9 +56,9 @@ def power_loss_after_failed_sync() -> Result:
 
 
 def _again(
-    explore: Callable[..., None], what: str, places: Callable[[list[str]], Iterator[int]], samples: int = 1
+    explore: Callable[[Explorer, Scenario, int], None], what: str, places: Callable[[list[str]], Iterator[int]]
 ) -> Result:
-    explorer, runs = Explorer(samples=samples), 0
+    explorer, runs = Explorer(share=SHARE_OF_SECOND_TROUBLES), 0
     for scenario in SCENARIOS:
         for at in places(explorer.operations(scenario)):
             explore(explorer, scenario, at)
