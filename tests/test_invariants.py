@@ -46,7 +46,7 @@ def _no_test_hangs() -> Iterator[None]:
         raise TimeoutError("the test hangs")
 
     signal.signal(signal.SIGALRM, stop)
-    signal.alarm(300)
+    signal.alarm(120)
     yield
     signal.alarm(0)
 
@@ -294,7 +294,8 @@ def test_invariant_5_recovery_is_automatic_and_bounded(tmp_path: Path) -> None:
     assert max(read[3:]) < max(read[:3]) * 1.3
     partition = opened(tmp_path / "2", disk=QuickDisk())
     assert partition.append("on").seq == 412
-    flip(part(tmp_path / "2", "segments", f"{256:020d}.jsonl"), 80_000)
+    last = part(tmp_path / "2", "segments", f"{256:020d}.jsonl")
+    flip(last, last.stat().st_size - 100)
     partition.close()
     with pytest.raises(CorruptLedgerError, match="entry"):
         opened(tmp_path / "2").append("damage is not recovered")

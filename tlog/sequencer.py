@@ -157,7 +157,7 @@ class Sequencer:
         return Tail(ChainHead(mark.seq, entry.hash.hex().encode(), entry.ts.encode()), mark)
 
     def _recover(self, minimum_size: int) -> SegmentAppender:
-        tail = recover(self._files, self._paths, self._segment_entries)
+        tail = recover(self._files, self._paths, self._segment_entries, minimum_size)
         if tail.head.seq < minimum_size:
             raise CorruptLedgerError(
                 f"{minimum_size} entries were signed, {tail.head.seq} are here: the data was rolled back or cut; "

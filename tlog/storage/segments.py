@@ -87,6 +87,14 @@ class SegmentReader:
                     raise  # else it was sealed a moment ago
         return next(self._compressed(seq, seq + 1))[seq % TILE_WIDTH]
 
+    def end_of(self, seq: int) -> int:
+        """Return the offset behind the line of an entry in its plain segment. Raises: as `line`."""
+        path, first = self.locate(seq)
+        if first is None:
+            raise NotFoundError(f"entry {seq}: its segment is compressed")
+        line = self._plain.find(path, first, seq)
+        return line.offset + len(line.text) + 1
+
     def close(self) -> None:
         """Close the files that were kept open."""
         self._plain.close()

@@ -20,7 +20,14 @@ from typing import NamedTuple
 
 from tlog.bundle import MAX_ENTRY_SIZE
 from tlog.entry import Block, ChainHead, Encoded, check_chain, parse_entry
-from tlog.errors import CorruptLedgerError, Error, FormatError, NotFoundError, StorageError
+from tlog.errors import (
+    CorruptLedgerError,
+    Error,
+    FormatError,
+    NotFoundError,
+    StorageError,
+    VerificationError,
+)
 from tlog.storage.disk import Disk, Files
 from tlog.storage.layout import PartitionPaths
 from tlog.storage.segments import READ_SIZE, SegmentReader
@@ -90,10 +97,11 @@ class Tail:
     mark: DurableMark
 
 
-def recover(files: Files, paths: PartitionPaths, segment_entries: int) -> Tail:
+def recover(files: Files, paths: PartitionPaths, segment_entries: int, signed_size: int = 0) -> Tail:
     """Find the end of a partition, cut off what was never acknowledged, and make the rest durable.
 
-    The caller holds the lock. Cost: one SHA-256 call for each entry of the last segment. Memory: about 2 MiB.
+    The caller holds the lock. signed_size: entries that were signed for; they were durable before, and are not read.
+    Cost: one SHA-256 call for each other entry of the last segment. Memory: about 2 MiB.
     Raises: CorruptLedgerError naming the first bad entry where acknowledged bytes are damaged; nothing is changed then.
     """
     mark = read_mark(files, paths)
@@ -111,15 +119,15 @@ def recover(files: Files, paths: PartitionPaths, segment_entries: int) -> Tail:
                 tail = _recover_segment(
                     files,
                     path,
-                    head=_head_before(reader, first),
-                    segment_entries=segment_entries,
+                    start=_start(reader, first, min(signed_size, first + segment_entries)),
+                    full=first + segment_entries,
                     mark=mark,
                     partition=paths.name,
                 )
             except NotFoundError:
                 if files.exists(path):
                     raise
-                return recover(files, paths, segment_entries)  # another process has sealed it meanwhile
+                return recover(files, paths, segment_entries, signed_size)  # another process has sealed it meanwhile
     if mark is not None and mark.seq > tail.head.seq:
         _log.warning(
             "%s: entries %d to %d were acknowledged and are gone; a kept checkpoint tells whether they were published",
@@ -143,29 +151,40 @@ def _head_before(reader: SegmentReader, seq: int) -> ChainHead:
     return ChainHead(seq, entry.hash.hex().encode(), entry.ts.encode())
 
 
+def _start(reader: SegmentReader, first: int, seq: int) -> tuple[int, ChainHead, int]:
+    """Return the first seq of a segment, and where to begin in it: the head in front of `seq`, and the offset there.
+
+    Where `seq` cannot be found, that is the beginning, and reading from there will tell why.
+    """
+    if seq > first:
+        with contextlib.suppress(FormatError, NotFoundError, VerificationError):
+            return first, _head_before(reader, seq), reader.end_of(seq - 1)
+    return first, _head_before(reader, first), 0
+
+
 def _recover_segment(
     files: Files,
     path: Path,
     *,
-    head: ChainHead,
-    segment_entries: int,
+    start: tuple[int, ChainHead, int],
+    full: int,
     mark: DurableMark | None,
     partition: str,
 ) -> Tail:
-    """Recover the last segment, a plain one that begins after `head`."""
-    first = head.seq
+    """Recover the last segment, a plain one. start: from `_start`. full: the seq at which it is complete."""
+    first, head, end = start
     # Where the mark is in a later segment, this one was complete before that began.
     durable = 0 if mark is None or mark.first < first else mark.offset if mark.first == first else _WHOLE_FILE
     with files.opened(path) as fd:
         segment = _OpenSegment(files.disk, fd, path, files.disk.size(fd))
-        head, end, problem = segment.walk(head, partition.encode())
-        if head.seq > first + segment_entries:
-            raise CorruptLedgerError("the segment holds too many entries", place=str(path), seq=first + segment_entries)
+        head, end, problem = segment.walk(head, partition.encode(), end)
+        if head.seq > full:
+            raise CorruptLedgerError("the segment holds too many entries", place=str(path), seq=full)
         # A file that is shorter than what was acknowledged was cut: where the cut is, nothing is left to damage.
         intact = 0 if segment.size < durable < _WHOLE_FILE else durable
         if problem is not None and (end < intact or not segment.is_torn_at(end)):
             raise problem
-    complete = head.seq == first + segment_entries
+    complete = head.seq == full
     if end < segment.size or end > durable:
         files.disk.set_mode(path, 0o644)  # a complete one is read-only
         with files.opened(path, os.O_RDWR) as fd:
@@ -186,9 +205,9 @@ class _OpenSegment(NamedTuple):
     path: Path
     size: int
 
-    def walk(self, head: ChainHead, partition: bytes) -> tuple[ChainHead, int, CorruptLedgerError | None]:
-        """Follow the chain; return its head, where the good lines end, and what is wrong there."""
-        offset, end, rest = 0, 0, b""
+    def walk(self, head: ChainHead, partition: bytes, end: int) -> tuple[ChainHead, int, CorruptLedgerError | None]:
+        """Follow the chain from `head`, at the offset `end`; return its head, its end, and what is wrong there."""
+        offset, rest = end, b""
         while True:
             part = self.disk.read_at(self.fd, READ_SIZE, offset, self.path)
             offset += len(part)
