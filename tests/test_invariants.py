@@ -295,7 +295,7 @@ def test_invariant_5_recovery_is_automatic_and_bounded(tmp_path: Path) -> None:
     partition = opened(tmp_path / "2", disk=QuickDisk())
     assert partition.append("on").seq == 412
     last = part(tmp_path / "2", "segments", f"{256:020d}.jsonl")
-    flip(last, last.stat().st_size - 100)
+    flip(last, 8 * (last.stat().st_size - 100))
     partition.close()
     with pytest.raises(CorruptLedgerError, match="entry"):
         opened(tmp_path / "2").append("damage is not recovered")

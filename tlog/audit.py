@@ -102,12 +102,13 @@ def audit(
     anchor = None if kept is None else policy.authenticate(kept)
     signed_sizes = {signed.tree_size for signed in (published, anchor) if signed is not None}
     entries, acknowledged = durable_count(files, paths, segments, max(signed_sizes, default=0))
-    _require_sizes(entries, acknowledged, published, anchor)
+    needed = _needed(acknowledged, published, anchor)
     # (2) and (4), in one pass; the roots of (3) on the way.
     walk = _Walk(files, paths, segments, published, progress)
     roots = {0: walk.builder.root()}
-    for stop in sorted({entries, *signed_sizes}):
+    for stop in sorted({entries, *(size for size in signed_sizes if size < entries)}):
         roots[stop] = walk.to(stop)
+    _require_entries(entries, needed)
     # (3) The entries are those that were signed.
     _require_roots(roots, published, anchor)
     return Report(
@@ -239,24 +240,15 @@ def _read_published(files: Files, paths: PartitionPaths) -> Checkpoint | None:
         raise CorruptLedgerError(f"the published checkpoint is no checkpoint ({err})", place=err.what) from err
 
 
-def _require_sizes(
-    entries: int, acknowledged: int, published: LogSignedCheckpoint | None, anchor: LogSignedCheckpoint | None
-) -> None:
-    """Check that there are as many entries as somebody has a right to expect."""
+def _needed(
+    acknowledged: int, published: LogSignedCheckpoint | None, anchor: LogSignedCheckpoint | None
+) -> list[tuple[int, str]]:
+    """Return how many entries somebody has a right to expect, and why; the two checkpoints belong together."""
     needed = [(acknowledged, "were acknowledged")]
     if published is not None:
         needed.append((published.tree_size, "are covered by the published checkpoint"))
     if anchor is not None:
         needed.append((anchor.tree_size, "are covered by the checkpoint that was kept"))
-    for size, why in needed:
-        if size > entries:
-            raise CorruptLedgerError(
-                f"entries are missing: {size} {why}",
-                place=f"entry {entries}",
-                seq=entries,
-                expected=f"{size} entries",
-                found=f"{entries}",
-            )
     if anchor is not None and (published is None or published.tree_size < anchor.tree_size):
         raise VerificationError(
             "the published checkpoint is older than the one that was kept: it was put back, or is not the log's last",
@@ -267,6 +259,19 @@ def _require_sizes(
         raise VerificationError(
             "the checkpoint that was kept is of another log", expected=published.origin, found=anchor.origin
         )
+    return needed
+
+
+def _require_entries(entries: int, needed: list[tuple[int, str]]) -> None:
+    for size, why in needed:
+        if size > entries:
+            raise CorruptLedgerError(
+                f"entries are missing: {size} {why}",
+                place=f"entry {entries}",
+                seq=entries,
+                expected=f"{size} entries",
+                found=f"{entries}",
+            )
 
 
 def _require_roots(
