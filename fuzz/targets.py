@@ -56,7 +56,7 @@ OLD_TREE_SIZE = 3
 OLD_ROOT_HASH = hashlib.sha256(b"the old root of the consistency target").digest()
 
 # Enough of an entry to say at which head of a chain it would stand.
-_HEADER = re.compile(rb'\{"seq":([0-9]{1,18}),"ts":"[^"]*","partition":"([a-z0-9]+)","prev_hash":"([0-9a-f]{64})"')
+_HEADER = re.compile(rb'\{"seq":([0-9]{1,18}),"ts":"[^"]*","partition":"([a-z0-9]{1,64})","prev_hash":"([0-9a-f]{64})"')
 _FIELDS = ["seq", "ts", "partition", "prev_hash", "meta", "data", "hash"]
 _WHITE_SPACE = b" \t\r\n"
 

@@ -109,6 +109,7 @@ def audit(
     for stop in sorted({entries, *(size for size in signed_sizes if size < entries)}):
         roots[stop] = walk.to(stop)
     _require_entries(entries, needed)
+    _require_one_log(published, anchor)
     # (3) The entries are those that were signed.
     _require_roots(roots, published, anchor)
     return Report(
@@ -243,22 +244,12 @@ def _read_published(files: Files, paths: PartitionPaths) -> Checkpoint | None:
 def _needed(
     acknowledged: int, published: LogSignedCheckpoint | None, anchor: LogSignedCheckpoint | None
 ) -> list[tuple[int, str]]:
-    """Return how many entries somebody has a right to expect, and why; the two checkpoints belong together."""
+    """Return how many entries somebody has a right to expect, and why."""
     needed = [(acknowledged, "were acknowledged")]
     if published is not None:
         needed.append((published.tree_size, "are covered by the published checkpoint"))
     if anchor is not None:
         needed.append((anchor.tree_size, "are covered by the checkpoint that was kept"))
-    if anchor is not None and (published is None or published.tree_size < anchor.tree_size):
-        raise VerificationError(
-            "the published checkpoint is older than the one that was kept: it was put back, or is not the log's last",
-            expected=f"tree size {anchor.tree_size} or more",
-            found="none" if published is None else f"{published.tree_size}",
-        )
-    if anchor is not None and published is not None and anchor.origin != published.origin:
-        raise VerificationError(
-            "the checkpoint that was kept is of another log", expected=published.origin, found=anchor.origin
-        )
     return needed
 
 
@@ -272,6 +263,20 @@ def _require_entries(entries: int, needed: list[tuple[int, str]]) -> None:
                 expected=f"{size} entries",
                 found=f"{entries}",
             )
+
+
+def _require_one_log(published: LogSignedCheckpoint | None, anchor: LogSignedCheckpoint | None) -> None:
+    """Check that the kept checkpoint is an earlier one of the same log, or the published one."""
+    if anchor is not None and (published is None or published.tree_size < anchor.tree_size):
+        raise VerificationError(
+            "the published checkpoint is older than the one that was kept: it was put back, or is not the log's last",
+            expected=f"tree size {anchor.tree_size} or more",
+            found="none" if published is None else f"{published.tree_size}",
+        )
+    if anchor is not None and published is not None and anchor.origin != published.origin:
+        raise VerificationError(
+            "the checkpoint that was kept is of another log", expected=published.origin, found=anchor.origin
+        )
 
 
 def _require_roots(
