@@ -6,7 +6,8 @@ import pytest
 
 from tests.statements import LOG, checkpoint, entry_lines, inclusion_proof, signing_key
 from tlog.checkpoint import Checkpoint
-from tlog.errors import FormatError, VerificationError
+from tlog.errors import FormatError, UntrustedNoteError, VerificationError
+from tlog.note import Note, NoteSignature, open_note, sign_note
 from tlog.policy import Policy
 from tlog.tile import Bundle, Tile, parse_path
 from tlog.verify import verify_proof
@@ -39,6 +40,18 @@ def test_tile_paths_just_over_a_limit(path: str, what: str, reason: str) -> None
     assert reason in caught.value.reason
 
 
+def test_tile_paths_without_end() -> None:
+    """A path of thousands of parts is refused before its digits are made a number."""
+    with pytest.raises(FormatError, match="is not tile/"):
+        parse_path("tile/0/" + "x001/" * 2000 + "001")
+
+
+def test_tile_paths_around_a_thousand() -> None:
+    """The index gets a second part from 1,000 on."""
+    paths = [Tile(0, index).path for index in (999, 1000, 1001, 999_999, 1_000_000)]
+    assert paths == ["tile/0/999", "tile/0/x001/000", "tile/0/x001/001", "tile/0/x999/999", "tile/0/x001/x000/000"]
+
+
 def test_the_longest_tile_paths() -> None:
     """The last tile and the last bundle that a log can have are read."""
     assert parse_path("tile/63/x009/x223/x372/x036/x854/x775/807.p/255") == Tile(63, 2**63 - 1, 255)
@@ -65,3 +78,29 @@ def test_a_checkpoint_shows_its_signers() -> None:
     signed = checkpoint(entry_lines(2)).sign(other)
     keys = [LOG.verifier_key, other.verifier_key]
     assert repr(signed).endswith(f"signatures=[{', '.join(f'{key.name}+{key.key_id.hex()}' for key in keys)}]>")
+
+
+def test_a_note_may_have_a_long_text() -> None:
+    """The number of signature lines is limited, that of the text's lines is not."""
+    note = sign_note(b"line\n" * 500, [LOG])
+    assert Note.parse(note.raw) == note
+
+
+def test_a_signature_line_of_no_base64_is_named() -> None:
+    """The error says that it is the note's signature that is not base64."""
+    with pytest.raises(FormatError) as caught:
+        NoteSignature.parse("\u2014 name %%%%")
+    assert caught.value.what == "note signature"
+
+
+@pytest.mark.parametrize(("count", "shown"), [(1, 1), (3, 3), (4, 3), (5, 3)])
+def test_signers_of_an_untrusted_note_are_listed(count: int, shown: int) -> None:
+    """The error lists the first three signers with their key IDs, names cut to 60 characters, and how many follow."""
+    signers = [signing_key(f"{number}" * 70) for number in range(count)]
+    note = sign_note(b"text\n", signers)
+    with pytest.raises(UntrustedNoteError) as caught:
+        open_note(note, [LOG.verifier_key])
+    listed = ", ".join(f"{key.name[:60]}+{key.verifier_key.key_id.hex()}" for key in signers[:shown])
+    more = f" and {count - shown} more" if count > shown else ""
+    assert str(caught.value) == f"no known key has signed the note; the signers are {listed}{more}"
+    assert caught.value.note == note.raw

@@ -5,7 +5,7 @@ The very edges of the numbers, which argument an error names, and what only the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -20,9 +20,10 @@ from tlog.proof import (
     verify_consistency,
     verify_inclusion,
 )
-from tlog.reader import TileReader
+from tlog.reader import TileCache, TileReader, tile_rows
 from tlog.tile import Tile, edge_tiles
 from tlog.tilebuilder import TileBuilder
+from tlog.tree import Node
 
 ROOT = bytes(32)
 OTHER = b"\x01" * 32
@@ -111,3 +112,59 @@ def test_builder_takes_no_whole_tile_within_another() -> None:
     builder.add(PYRAMID.rows[0][:1])
     with pytest.raises(AssertionError, match="bad tree math"):
         builder.add_tile(PYRAMID.rows[8][0])
+
+
+def test_readers_share_a_cache() -> None:
+    """What one reader has authenticated another one with the same cache does not read again."""
+    cache, first, second = TileCache(), Source(), Source()
+    TileReader(first, 600, TREE.root(600), cache).leaf_hashes(0)
+    TileReader(second, 600, TREE.root(600), cache).leaf_hashes(0)
+    assert Tile(0, 0) in first.read
+    assert Tile(0, 0) not in second.read
+
+
+def test_the_empty_tree_is_not_read() -> None:
+    """A reader of the empty tree has nothing to ask for."""
+    source = Source()
+    reader = TileReader(source, 0, TREE.root(0))
+    assert (reader.edge(), reader.read_nodes([]), source.calls) == ({}, [], 0)
+
+
+@pytest.mark.parametrize("size", [301, 2**200])
+def test_no_root_of_a_larger_tree(size: int) -> None:
+    """A reader knows no root of a tree that is larger than its own."""
+    with pytest.raises(FormatError) as caught:
+        TileReader(Source(), 300, TREE.root(300)).root_at(size)
+    assert caught.value.what == "tree size"
+
+
+@pytest.mark.parametrize("node", [Node(-1, 0), Node(0, -1), Node(-1, -1), Node(8, 1), Node(0, 300)])
+def test_nodes_outside_the_tree_are_named(node: Node) -> None:
+    """A node that the tree has not is refused as such, before a tile is looked for."""
+    with pytest.raises(FormatError) as caught:
+        TileReader(Source(), 300, TREE.root(300)).read_nodes([Node(0, 0), node])
+    assert caught.value.what == "node"
+
+
+@pytest.mark.parametrize("by", [-1, 1])
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_source_that_returns_another_number_of_tiles(by: int, call: int) -> None:
+    """A source that breaks its contract is a bug, and is not answered around: not for the edge, not for the rest."""
+
+    class Miscounting(Source):
+        """Returns a tile too many or too few, once."""
+
+        def read_tiles(self, tiles: Sequence[Tile]) -> list[bytes]:
+            """Return tiles."""
+            found = super().read_tiles(tiles)
+            return found if self.calls != call else found[:by] if by < 0 else found * 2
+
+    with pytest.raises(ValueError, match=r"zip\(\)"):
+        TileReader(Miscounting(), 66_311, TREE.root(66_311)).leaf_hashes(0)
+
+
+def test_rows_end_with_the_last_parent() -> None:
+    """The rows over some hashes are those that have a node, and no empty one."""
+    hashes = PYRAMID.rows[0][:5]
+    assert [len(row) for row in tile_rows(hashes)] == [5, 2, 1]
+    assert tile_rows(hashes[:1]) == [hashes[:1]]

@@ -236,6 +236,7 @@ def _check_aligned(head: ChainHead, partition: bytes, lines: Sequence[bytes]) ->
         or [head.ts, *times] != sorted([head.ts, *times])
         or not all(_TS.fullmatch(ts) for ts in set(times))
         or max(map(len, lines)) > MAX_ENTRY_SIZE
+        or min(map(len, lines)) <= body + len(_DATA_KEY) + tail
     ):
         return None
     return ChainHead(seq + count, hashes[-1].encode(), times[-1])

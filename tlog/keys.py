@@ -180,7 +180,7 @@ class SigningKey:
         passphrase: needed for an encrypted key, and refused for another. Raises: FormatError for empty or damaged
         files, keys of other kinds and wrong passphrases. Source: RFC 5958, RFC 7468 section 10, RFC 8410.
         """
-        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.exceptions import InternalError, UnsupportedAlgorithm
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -188,7 +188,7 @@ class SigningKey:
         _check_pem(pem, passphrase, what)
         try:
             private_key = load_pem_private_key(pem, passphrase)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as err:
+        except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as err:
             reason = "the PEM block does not hold a PKCS#8 private key"
             if passphrase is not None:
                 reason = "the passphrase is wrong, or the PEM block is damaged"

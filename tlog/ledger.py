@@ -50,7 +50,8 @@ class Config:
             or not MIN_SEGMENT_ENTRIES <= entries <= DEFAULT_SEGMENT_ENTRIES
             or entries & (entries - 1)
         ):
-            raise FormatError("segment_entries", f"{entries!r} is no power of two from 256 to 65536")
+            shown = "a huge number" if type(entries) is int and entries.bit_length() > 64 else repr(entries)
+            raise FormatError("segment_entries", f"{shown} is no power of two from 256 to 65536")
         if not isinstance(keys, str) or not keys or any(c in '"\\\x7f' or c < " " for c in keys):
             raise FormatError("keys", f"{keys!r} is no path of a directory")
 

@@ -74,7 +74,7 @@ class Session:
                     disk=self.disk,
                     clock=clock,
                 )
-            self.created_at = min(self.created_at, len(self.disk.operations))
+                self.created_at = min(self.created_at, len(self.disk.operations))
         return self._ledger.partition(NAME)
 
     def append(self, count: int = 1) -> None:
@@ -103,7 +103,7 @@ class Session:
         """Return what the user was told before the operation of this number."""
         entries = {seq: hash_ for at, seq, hash_ in self.appended if at <= operations}
         checkpoints = [checkpoint for at, checkpoint in self.published if at <= operations]
-        return Told(self.created_at <= operations, entries, checkpoints)
+        return Told(self.created_at <= operations or bool(entries), entries, checkpoints)
 
 
 class Scenario(NamedTuple):

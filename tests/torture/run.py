@@ -20,7 +20,7 @@ from tests.torture.syscalls import Tracer
 
 KILLS = 200
 STRESS_S = 300
-SAMPLES = 12
+SAMPLES = 100
 SHARE_OF_SECOND_TROUBLES = 0.3
 """Of the states after two troubles, which are many times those after one."""
 

@@ -43,9 +43,11 @@ def test_an_unforeseen_error_hangs_nobody(tmp_path: Path) -> None:
         def write_many_at(self, fd: int, parts: Sequence[bytes], offset: int, path: Path) -> None:
             raise MemoryError(fd, parts, offset, path)
 
+    before = set(threading.enumerate())
     with tlog.Ledger.create(tmp_path / "ledger", origin="torture.example.com", disk=Disaster()) as ledger:
         partition = ledger.partition("events")
         for _ in range(2):
             pending = partition.submit({"n": 1})
             assert isinstance(pending.exception(timeout=10), tlog.CommitUnknownError)
-    assert not [thread for thread in threading.enumerate() if thread.name == "tlog-writer"]
+    left = set(threading.enumerate()) - before
+    assert not [thread for thread in left if thread.name == "tlog-writer"]

@@ -37,6 +37,7 @@ class KeyFiles:
         with self.locked():
             if not self._files.exists(self._paths.verifier_key):
                 key = self.load(origin, passphrase)
+                self._files.disk.sync_dir(self._paths.private_key.parent)  # no verifier key without its private key
                 self._files.replace(self._paths.verifier_key, f"{key.verifier_key}\n".encode())
 
     def load(self, origin: str, passphrase: bytes | None = None) -> SigningKey:
