@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -36,7 +37,7 @@ def many_witnesses(count: int) -> Policy:
 def many_groups(count: int) -> Policy:
     """Return a policy of many groups, each the only member of the next one."""
     names = ["w", *(f"g{number}" for number in range(count))]
-    groups = [PolicyGroup(name, 1, (member,)) for member, name in zip(names[:-1], names[1:], strict=True)]
+    groups = [PolicyGroup(name, 1, (member,)) for member, name in itertools.pairwise(names)]
     return Policy((), (PolicyWitness("w", WITNESS.verifier_key),), tuple(groups), names[-1])
 
 
