@@ -32,6 +32,7 @@ from tlog.hashing import leaf_hash
 from tlog.keys import ED25519_COSIGNATURE
 from tlog.policy import PolicyGroup, PolicyLog, PolicyWitness
 from tlog.proof import verify_consistency, verify_inclusion
+from tlog.tile import TILE_WIDTH, Bundle, edge_tiles
 
 EVENTS = Path(__file__).resolve().parent.parent / "testdata" / "events" / "flask-history.jsonl"
 ORIGIN = "interop.example.com/log"
@@ -164,7 +165,7 @@ class Case:
     def check_refusals(self) -> str:
         """Flip one bit at a time, in files of each kind and in proof files; return what was shown, in words."""
         checkpoint = self.checkpoints[self.sizes[-1]]
-        sample = _sample(self.site)
+        sample = _sample(self.site, self.sizes[-1])
         for file in sample:
             for _ in _flipped(file):
                 accepted = {
@@ -311,10 +312,17 @@ def _files(directory: Path) -> list[Path]:
     return sorted(path for path in directory.rglob("*") if path.is_file())
 
 
-def _sample(site: Path) -> list[Path]:
-    """Return the first and the last file of each kind: checkpoint, vkey, each level's tiles, bundles."""
+def _sample(site: Path, size: int) -> list[Path]:
+    """Return the first and the last file of each kind: checkpoint, vkey, each level's tiles, bundles.
+
+    Partial tiles of earlier sizes are left out: whoever checks the tree of `size` has no use for them.
+    """
+    used = {tile.path for tile in edge_tiles(size)} | {Bundle(size // TILE_WIDTH, size % TILE_WIDTH).path}
     kinds: dict[tuple[str, ...], list[Path]] = {}
     for file in _files(site):
+        path = file.relative_to(site).as_posix()
+        if ".p/" in path and path not in used:
+            continue
         kinds.setdefault(file.relative_to(site).parts[:2], []).append(file)
     return sorted({file for group in kinds.values() for file in (group[0], group[-1])})
 

@@ -19,7 +19,7 @@ from tlog.entry import (
     largest_payload,
     parse_entry,
 )
-from tlog.errors import FormatError
+from tlog.errors import CorruptLedgerError, FormatError
 from tlog.hashing import leaf_hash
 from tlog.names import MAX_ORIGIN_SIZE, RESERVED_PARTITION_NAMES, check_origin_prefix, check_partition_name
 
@@ -150,3 +150,30 @@ def test_bad_origin_prefixes(prefix: str, reason: str) -> None:
         check_origin_prefix(prefix)
     assert caught.value.what == f"origin {prefix[:80]!r}"
     assert caught.value.reason.startswith(reason)
+
+
+def test_the_largest_line_in_a_chain() -> None:
+    """A line of 65,535 bytes is checked as any other; a longer one is no entry."""
+    full = b'"data":"%b"' % (b"x" * (largest_payload("users", 0) - 9))
+    (line,) = naive_lines(ChainHead(), "users", [full])
+    assert len(line) == LARGEST_LINE
+    assert check_chain(ChainHead(), b"users", [line]).seq == 1
+    for bad, message in (
+        (line.replace(b"x", b"y", 1), "hash is not the hash"),
+        (line.replace(b"x", b"xx", 1), "is not an entry"),
+    ):
+        with pytest.raises(CorruptLedgerError, match=message):
+            check_chain(ChainHead(), b"users", [bad])
+
+
+@pytest.mark.parametrize("payload", [b'"data":', b'"meta":', b'"data', b'"data":1'])
+def test_a_line_without_data(payload: bytes) -> None:
+    """A line whose data has no byte is no entry, neither alone nor in a chain; one byte is enough."""
+    (line,) = naive_lines(ChainHead(), "users", [payload])
+    if payload.endswith(b"1"):
+        assert check_chain(ChainHead(), b"users", [line]).seq == parse_entry(line).seq + 1
+        return
+    with pytest.raises(CorruptLedgerError, match="the line is not an entry"):
+        check_chain(ChainHead(), b"users", [line])
+    with pytest.raises(FormatError):
+        parse_entry(line)
