@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
+import orjson
 import pytest
 
 from tests.statements import LOG_VKEY, WITNESS_VKEYS, consistency_proof, entry_lines, inclusion_proof
 from tlog.entry import GENESIS_HASH, ChainHead, check_chain, encode_payload, encode_raw_payload
 from tlog.errors import CorruptLedgerError, FormatError
-from tlog.jsontext import check_json, encode_json, parse_json
+from tlog.jsontext import check_json, encode_json, encode_json_many, parse_json
 from tlog.policy import Policy
 from tlog.tlogproof import ConsistencyProof, Proof
 
@@ -33,6 +36,9 @@ PLACES: dict[str, tuple[Callable[[], object], str]] = {
     "inclusion proof": (lambda: Proof.parse(b""), "proof"),
     "its index": (lambda: Proof.parse(INCLUSION.replace(b"index 1", b"index 01")), "proof: index line"),
     "its extra line": (lambda: Proof.parse(INCLUSION.replace(b"extra ", b"extra %")), "proof: extra line"),
+    "its number of hashes": (lambda: replace(Proof.parse(INCLUSION), hashes=(bytes(32),) * 64), "proof"),
+    "a hash of its": (lambda: Proof.parse(b"c2sp.org/tlog-proof@v1\nindex 1\nx\n\n"), "proof: hash line"),
+    "its leaf index": (lambda: replace(Proof.parse(INCLUSION), leaf_index=-1), "proof: leaf index"),
     "meta": (lambda: encode_payload(1, {"a": {1}}), "meta.a"),
     "policy": (lambda: Policy.parse(b"log %b\n" % LOG_VKEY.encode()), "policy"),
     "its first line": (lambda: Policy.parse(b"\0\nquorum none\n"), "policy line 1"),
@@ -138,3 +144,24 @@ def test_bad_lines_are_explained(line: bytes, message: str, expected: str, found
     error = caught.value
     assert (error.message, error.expected, error.found, error.seq) == (message, expected, found, 1)
     assert error.place == ("entry 1 (segment 0)" if where else "entry 1")
+
+
+FRAGMENTS: dict[str, Any] = {
+    "alone": orjson.Fragment(b'{"a":1,"a":2}'),
+    "of two lines": orjson.Fragment(b"1\n2"),
+    "with NUL": orjson.Fragment(b"1\0"),
+    "in a list": [1, [orjson.Fragment(b"{")]],
+    "in a dict": {"a": {"b": orjson.Fragment(b"{")}},
+    "in a tuple": (orjson.Fragment(b"{"),),
+    "behind others": [{"a": 1}, [], "b", orjson.Fragment(b"{")],
+}
+
+
+@pytest.mark.parametrize("value", FRAGMENTS.values(), ids=FRAGMENTS)
+def test_ready_made_text_in_a_value(value: Any) -> None:
+    """JSON text that nobody checked does not get in inside a value, alone or among many."""
+    with pytest.raises(FormatError, match=r"is an orjson\.Fragment"):
+        encode_json(value)
+    texts, error = encode_json_many([1, value, 2], b"")
+    assert texts == [b"1"]
+    assert "is an orjson.Fragment" in str(error)
