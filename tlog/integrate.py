@@ -120,6 +120,8 @@ class Integration:
         Cost: two SHA-256 calls an entry and one a node. Memory: 8 MiB of tiles and the entries of one.
         """
         size = self._builder.tree_size
+        if stop == size:  # the tiles of this tree are there
+            return self._builder.root()
         start, end = whole_stretches(size, stop)
         self._one_by_one(start)
         stretches = [self._stretch(first, WRITE_TILES) for first in range(start, end, STRETCH_ENTRIES)]
