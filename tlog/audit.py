@@ -175,10 +175,9 @@ class _Walk:
             raise CorruptLedgerError(f"the entry cannot be read ({err})", place=f"entry {seq}", seq=seq) from err
 
     def _stretch(self, first: int) -> Stretch:
-        stop = first + STRETCH_ENTRIES
-        is_published = self._published is not None and stop <= self._published.tree_size
+        is_published = self._published is not None and first + STRETCH_ENTRIES <= self._published.tree_size
         mode = COMPARE_TILES if is_published else CHECK_CHAIN
-        return stretch_of(self._paths, self._segments.segment_entries, first, stop, mode)
+        return stretch_of(self._paths, self._segments.segment_entries, first, mode)
 
     def _tell(self) -> None:
         if self._progress is not None:

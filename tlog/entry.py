@@ -27,6 +27,7 @@ GENESIS_HASH = b"0" * 64
 """The `prev_hash` of entry 0, in hex."""
 
 _HASH_KEY = b',"hash":"'
+_JOINT = '"},"hash":"'
 _TAIL_SIZE = len(_HASH_KEY) + 64 + len(b'"}')
 _TS_SIZE = len("2026-11-21T09:00:00.000000Z")
 _TS = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
@@ -55,11 +56,15 @@ class Block(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """Encoded entries. hashes: their chain hashes in hex. leaves: their leaf hashes. head: the chain after them."""
+    """Encoded entries.
+
+    hashes: their chain hashes in hex. leaves: their leaf hashes, one after another; empty unless they were asked for.
+    head: the chain after them.
+    """
 
     blocks: list[Block]
     hashes: list[bytes]
-    leaves: list[bytes]
+    leaves: bytes
     head: ChainHead
 
 
@@ -127,41 +132,50 @@ def encode_raw_payload(text: bytes | str, meta: dict[str, Any] | None = None) ->
     return _meta_part(meta) + payload if meta else payload
 
 
-def encode_lines(head: ChainHead, partition: bytes, ts: bytes, payloads: Sequence[bytes]) -> Encoded:
+def encode_lines(
+    head: ChainHead, partition: bytes, ts: bytes, payloads: Sequence[bytes], *, with_leaves: bool = False
+) -> Encoded:
     """Return the lines that chain `payloads` to `head`.
 
     ts: 27 bytes, not smaller than head.ts. payloads: from `encode_payload`.
     Raises: FormatError, and nothing is encoded, where a line would exceed 65,535 bytes.
-    Cost: two SHA-256 calls an entry, and no copy of the data but the line itself.
+    Cost: one SHA-256 call an entry, two with leaf hashes, and three copies of the data.
     """
-    middle = b',"ts":"%b","partition":"%b","prev_hash":"' % (ts, partition)
+    start = b'{"seq":%%d,"ts":"%b","partition":"%b","prev_hash":"\n' % (ts, partition)
     seq, last = head.seq, head.hash
-    room = MAX_ENTRY_SIZE - _TAIL_SIZE
+    sha, join = sha256, b"".join
     blocks, hashes, leaves = [], [], []
     position = 0
     while position < len(payloads):
-        stop = position + TILE_WIDTH - seq % TILE_WIDTH
+        some = payloads[position : position + TILE_WIDTH - seq % TILE_WIDTH]
+        starts = (start * len(some) % tuple(range(seq, seq + len(some)))).split(b"\n")
         lines = []
-        for payload in payloads[position:stop]:
-            body = b'{"seq":%d%b%b",%b' % (seq, middle, last, payload)
-            if len(body) > room:
-                raise too_large(len(payload), len(payload) - len(body) + room)
-            last = sha256(body).hexdigest().encode()
+        for begin, payload in zip(starts, some, strict=False):  # behind the last separator there is an empty one
+            body = join((begin, last, b'",', payload))
+            last = sha(body).hexdigest().encode()
             hashes.append(last)
             # The leaf prefix stands where the newline of the line before will: one string serves hash and file.
-            line = b'\0%b,"hash":"%b"}' % (body, last)
-            leaves.append(sha256(line).digest())
-            lines.append(line)
-            seq += 1
-        blocks.append(Block(len(lines), b"".join(lines)[1:].replace(b"\0", b"\n") + b"\n"))
-        position = stop
-    return Encoded(blocks, hashes, leaves, ChainHead(seq, last, ts))
+            lines.append(join((b"\0", body, _HASH_KEY, last, b'"}')))
+        _refuse_long(lines, some)
+        if with_leaves:
+            leaves += [sha(line).digest() for line in lines]
+        blocks.append(Block(len(lines), join(lines)[1:].replace(b"\0", b"\n") + b"\n"))
+        position += len(some)
+        seq += len(some)
+    return Encoded(blocks, hashes, join(leaves), ChainHead(seq, last, ts))
 
 
 def largest_payload(partition: str, seq: int) -> int:
     """Return how many bytes of payload fit into the entry `seq` of a partition."""
     header = len(b'{"seq":%d,"ts":"","partition":"","prev_hash":"",' % seq) + _TS_SIZE + len(partition) + 64
     return MAX_ENTRY_SIZE - _TAIL_SIZE - header
+
+
+def _refuse_long(lines: Sequence[bytes], payloads: Sequence[bytes]) -> None:
+    longest = max(map(len, lines)) - 1
+    if longest > MAX_ENTRY_SIZE:
+        payload = next(payload for line, payload in zip(lines, payloads, strict=True) if len(line) - 1 == longest)
+        raise too_large(len(payload), len(payload) - longest + MAX_ENTRY_SIZE)
 
 
 def too_large(size: int, room: int) -> FormatError:
@@ -217,21 +231,29 @@ def check_chain(head: ChainHead, partition: bytes, lines: Sequence[bytes], where
 def _check_aligned(head: ChainHead, partition: bytes, lines: Sequence[bytes]) -> ChainHead | None:
     """Return the head after `lines`, None if one of them is wrong."""
     count, seq = len(lines), head.seq
-    start = b'{"seq":%d,"ts":"' % seq
+    ts_start = len(b'{"seq":%d,"ts":"' % seq)
+    ts_end = ts_start + _TS_SIZE
     middle = b'","partition":"%b","prev_hash":"' % partition
-    ts_end = len(start) + _TS_SIZE
-    body = ts_end + len(middle) + 64 + 2
+    body = ts_end + len(middle) + 64 + len(b'",')
     sha, tail = sha256, _TAIL_SIZE
     hashes = [sha(line[:-tail]).hexdigest() for line in lines]
-    times = [line[len(start) : ts_end] for line in lines]
-    header = b'{"seq":%%d,"ts":"%%b%b%%b",' % middle.replace(b"%", b"%%")
-    fields = [seq, head.ts, head.hash] * count
-    fields[0::3] = range(seq, seq + count)
-    fields[1::3] = times
-    fields[5::3] = [value.encode() for value in hashes[:-1]]
+    times = [lines[0][ts_start:ts_end], lines[-1][ts_start:ts_end]]
+    if times[0] == times[1]:  # as within a group: all must have this one, which is written into the pattern
+        fields: list[Any] = list(range(seq, seq + count))
+        start = b'{"seq":%%d,"ts":"%b\n' % (times[0] + middle).replace(b"%", b"%%")
+    else:
+        times = [line[ts_start:ts_end] for line in lines]
+        fields = [seq, b""] * count
+        fields[0::2] = range(seq, seq + count)
+        fields[1::2] = times
+        start = b'{"seq":%%d,"ts":"%%b%b\n' % middle.replace(b"%", b"%%")
+    starts = start * count % tuple(fields)
+    parts = ['",'] * (3 * count)
+    parts[0::3] = starts.decode("latin-1").split("\n")[:count]
+    parts[1::3] = [head.hash.decode(), *hashes[:-1]]
     if (
-        b"".join([line[:body] for line in lines]) != header * count % tuple(fields)
-        or "".join([f',"hash":"{value}"}}' for value in hashes]).encode() != b"".join([line[-tail:] for line in lines])
+        b"".join([line[:body] for line in lines]) != "".join(parts).encode("latin-1")
+        or b"".join([line[-tail:] for line in lines]) != f',"hash":"{_JOINT.join(hashes)}"}}'.encode()
         or not {line[body : body + 7] for line in lines} <= _PAYLOAD_KEYS
         or [head.ts, *times] != sorted([head.ts, *times])
         or not all(_TS.fullmatch(ts) for ts in set(times))

@@ -9,6 +9,7 @@ Source: RFC 8259; DESIGN's refusals are tested one by one in tests/test_jsontext
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -24,8 +25,9 @@ MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 
 _OPTIONS = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _ESCAPED_NUL = b"\\u0000"
-_LOOK = 32
+_MANY = 1 << 16
 _SCALARS = frozenset({str, int, float, bool, type(None)})
+_CONTAINERS = frozenset({dict, list})
 
 
 def encode_json(value: Any, what: str = "data") -> bytes:
@@ -51,23 +53,22 @@ def encode_json(value: Any, what: str = "data") -> bytes:
 def encode_json_many(values: Sequence[Any], prefix: bytes) -> tuple[list[bytes], FormatError | None]:
     """Return `prefix` and JSON text for each of `values` up to the first that is refused, and the error of that one.
 
-    The same as `encode_json` on each. Cost: one orjson call a value; the looks at the texts are shared by 32 of them.
+    The same as `encode_json` on each. Cost: one orjson call a value; the looks at values and texts are shared by all.
     """
     # orjson hands out buffers of 1 KiB cut to size, and keeping many of them costs more than writing them: they are
     # copied into strings of their own at once.
     dumps, options = orjson.dumps, _OPTIONS
-    if not _are_plain(values):
+    types = _plain_types(values)
+    if types is None:
         return _encode_one_by_one(values, prefix)
     try:
         texts = [prefix + dumps(value, None, options) for value in values]
     except (TypeError, ValueError, RecursionError):
         return _encode_one_by_one(values, prefix)
-    for start in range(0, len(texts), _LOOK):
-        text = b"".join(texts[start : start + _LOOK])
-        if _is_suspect(text):
-            _, error = _encode_one_by_one(values[start : start + _LOOK], prefix)
-            if error is not None:
-                return _encode_one_by_one(values, prefix)
+    # Of plain values, orjson alters only floats that are no numbers, and we refuse only NUL, which it escapes.
+    text = b"".join(texts)
+    if (float in types and b"null" in text) or (b"\\" in text and _ESCAPED_NUL in text):
+        return _encode_one_by_one(values, prefix)
     return texts, None
 
 
@@ -134,6 +135,26 @@ def _are_plain(values: Iterable[Any]) -> bool:
     except RecursionError:
         return False
     return True
+
+
+def _plain_types(values: Sequence[Any]) -> set[type] | None:
+    """Return the types of `values` and of all that is in them; None where it takes a closer look to allow them.
+
+    They are those of `_are_plain`, nested no deeper than is allowed, and not so many that shared parts could make them
+    unfold. One level of all values is looked at at a time: the garbage collector names the members of containers.
+    """
+    found: set[type] = set()
+    level: Sequence[Any] = values
+    for _ in range(MAX_NESTING + 1):
+        types = set(map(type, level))
+        found |= types
+        containers = types - _SCALARS
+        if not containers:
+            return found
+        if not containers <= _CONTAINERS or len(level) > _MANY:
+            return None
+        level = gc.get_referents(*level)
+    return None
 
 
 def _is_suspect(text: bytes) -> bool:

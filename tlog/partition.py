@@ -350,14 +350,17 @@ class Partition:
         self.files.ensure_dir(self.paths.segments)
         state = read_signed_state(self.files, self.paths, self.vkey)
         minimum_size = 0 if state is None else state.record.tree_size
-        sequencer = Sequencer(self.files, self.paths, self.segments.segment_entries, minimum_size, self._clock)
+        ahead = Ahead(self.files, self.paths, self.segments.segment_entries)
+        sequencer = Sequencer(
+            self.files, self.paths, self.segments.segment_entries, minimum_size, ahead, clock=self._clock
+        )
         try:
             if state is not None:
                 chain_head(self.segments, TileReader(self.tiles, state.latest.tree_size, state.latest.root_hash))
         except BaseException:
             sequencer.close()
             raise
-        return Writer(sequencer, self.name, Ahead(self.files, self.paths, self.segments.segment_entries))
+        return Writer(sequencer, self.name)
 
 
 def _forget_write_ends() -> None:

@@ -21,6 +21,7 @@ from tlog.storage.disk import Files
 from tlog.storage.layout import PartitionPaths
 from tlog.storage.segments import SegmentReader
 from tlog.storage.tail import MARK_SIZE, DurableMark, SegmentAppender, Tail, read_mark, recover
+from tlog.workers import Ahead
 
 T = TypeVar("T")
 
@@ -38,16 +39,25 @@ class Sequencer:
     """The write end of one partition in this process. It may be used from several threads."""
 
     def __init__(
-        self, files: Files, paths: PartitionPaths, segment_entries: int, minimum_size: int, clock: Clock = time.time_ns
+        self,
+        files: Files,
+        paths: PartitionPaths,
+        segment_entries: int,
+        minimum_size: int,
+        ahead: Ahead,
+        *,
+        clock: Clock = time.time_ns,
     ) -> None:
         """Open the partition for appending and recover from a crash.
 
         minimum_size: the number of entries that were signed for; fewer in the files means that entries are gone.
+        ahead: told the leaf hashes of what is written in bulk.
         Raises: CorruptLedgerError, StorageError. Cost: as `tlog.storage.tail.recover`.
         """
         self._files = files
         self._paths = paths
         self._segment_entries = segment_entries
+        self.ahead = ahead
         self._clock = clock
         self._poison: BaseException | None = None
         self._mutex = threading.Lock()
@@ -96,7 +106,8 @@ class Sequencer:
         if ts < head.ts:
             ts = head.ts
             self.clock_held += 1
-        encoded = encode_lines(head, self._paths.name.encode(), ts, payloads)
+        is_bulk = self.ahead.is_worthwhile(len(payloads))
+        encoded = encode_lines(head, self._paths.name.encode(), ts, payloads, with_leaves=is_bulk)
         try:
             appender.append(encoded)
             self._write_mark(appender.mark)
@@ -105,6 +116,8 @@ class Sequencer:
             if not isinstance(err, Error):  # an interrupt stays what it is
                 raise
             raise CommitUnknownError(f"{err}; whether the entries are stored is unknown until it is reopened") from err
+        if is_bulk:
+            self.ahead.note(head.seq, encoded.leaves)
         return Committed(head.seq, encoded.hashes)
 
     def _locked(self, action: Callable[[], T]) -> T:

@@ -23,17 +23,17 @@ from typing import IO
 
 import msgpack
 
+from tlog.hashing import HASH_SIZE
 from tlog.storage.disk import Disk, Files
 from tlog.storage.layout import PartitionPaths
-from tlog.stretch import (
-    HASH_ONLY,
-    STRETCH_ENTRIES,
-    WRITE_TILES,
-    Examined,
-    Stretch,
-    stretch_of,
-    whole_stretches,
-)
+from tlog.stretch import STRETCH_ENTRIES, WRITE_TILES, Examined, Stretch, stretch_of
+
+NOTED_ENTRIES = 1024
+"""Entries that are written at once from which on it is worth noting their leaf hashes."""
+
+MAX_WAITING = 8
+MAX_BEGUN = 256
+"""Stretches that wait for a worker, and that were begun and not asked for yet, before others are left to `publish`."""
 
 _LENGTH = struct.Struct(">I")
 _START = "import sys; sys.path[:] = sys.argv[1:]; from tlog.worker import main; main()"
@@ -96,32 +96,53 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 class Ahead:
-    """Stretches of one partition that are examined while more entries are appended, before `publish` asks for them."""
+    """Stretches of one partition that are examined while more entries are appended, before `publish` asks for them.
+
+    Whoever appends in bulk notes the leaf hashes of what it made durable. A worker that gets them reads the same
+    entries back and compares, so that the root is computed from both: from what was written, and from what is on disk.
+    """
 
     def __init__(self, files: Files, paths: PartitionPaths, segment_entries: int) -> None:
-        self._files = files
         self._paths = paths
         self._segment_entries = segment_entries
-        self._begun: dict[Stretch, Future[Examined | None]] = {}
+        self._is_real = type(files.disk) is Disk
+        self._start = self._next = 0
+        self._noted = bytearray()
+        self._is_going_on = False
+        self._begun: dict[int, Future[Examined | None]] = {}
 
-    def begin(self, start: int, stop: int) -> int:
-        """Begin with the whole stretches of the durable entries [start, stop), for integration and for its repetition.
+    def is_worthwhile(self, count: int) -> bool:
+        """Whether the leaf hashes of `count` entries that are written at once should be noted."""
+        return count >= NOTED_ENTRIES and self._is_real and workers() is not None
 
-        Return where the part that is not begun starts. Does nothing for less than two whole stretches.
+    def note(self, first: int, leaves: bytes) -> None:
+        """Take the leaf hashes of durable entries from the seq `first` on; begin with stretches that are whole.
+
+        Less than two whole stretches are not worth a process, and what the workers can't keep up with waits for
+        `publish`. Memory: 32 bytes an entry for at most ten stretches.
         """
-        first, last = whole_stretches(start, stop)
-        pool = workers() if first < last and type(self._files.disk) is Disk else None
-        if pool is None:
-            return start
-        for seq in range(first, last, STRETCH_ENTRIES):
-            for mode in (WRITE_TILES, HASH_ONLY):
-                stretch = stretch_of(self._paths, self._segment_entries, seq, seq + STRETCH_ENTRIES, mode)
-                self._begun[stretch] = pool.submit(stretch)
-        return last
+        if first != self._next:
+            self._start, self._is_going_on = first + -first % STRETCH_ENTRIES, False
+            self._noted.clear()
+        self._noted += leaves[max(self._start - first, 0) * HASH_SIZE :]
+        self._next = first + len(leaves) // HASH_SIZE
+        size = STRETCH_ENTRIES * HASH_SIZE
+        while len(self._noted) >= (size if self._is_going_on else 2 * size):
+            self._begin(self._start, bytes(self._noted[:size]))
+            del self._noted[:size]
+            self._start += STRETCH_ENTRIES
+            self._is_going_on = True
 
     def claim(self, stretch: Stretch) -> Future[Examined | None] | None:
         """Return the examination that was begun, None where there is none. It is given out once."""
-        return self._begun.pop(stretch, None)
+        return self._begun.pop(stretch.start, None) if stretch.mode == WRITE_TILES else None
+
+    def _begin(self, start: int, leaves: bytes) -> None:
+        pool = workers()
+        waiting = sum(not begun.done() for begun in self._begun.values())
+        if pool is not None and waiting < MAX_WAITING and len(self._begun) < MAX_BEGUN:
+            stretch = stretch_of(self._paths, self._segment_entries, start, WRITE_TILES, leaves=leaves)
+            self._begun[start] = pool.submit(stretch)
 
 
 def examine_all(files: Files, stretches: Sequence[Stretch], ahead: Ahead | None = None) -> Iterator[Examined | None]:

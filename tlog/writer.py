@@ -34,15 +34,19 @@ _Chunk = tuple[Group, int, int]
 class Writer:
     """A sequencer and the groups in front of it. It belongs to one process: locks do not survive a fork."""
 
-    def __init__(self, sequencer: Sequencer, partition: str, ahead: Ahead) -> None:
+    def __init__(self, sequencer: Sequencer, partition: str) -> None:
         self._sequencer = sequencer
-        self.ahead = ahead
         self._groups = GroupCommit(sequencer.commit)
         self._partition = partition
         self._safe_size = largest_payload(partition, _ANY_SEQ)
         self._idle = threading.Condition()
         self._bulks = 0
         self._closed = False
+
+    @property
+    def ahead(self) -> Ahead:
+        """What is examined already while entries are appended."""
+        return self._sequencer.ahead
 
     @property
     def clock_held(self) -> int:
@@ -82,13 +86,12 @@ class Writer:
         first = self._sequencer.last_seq
         problem: BaseException | None = None
         is_done = False
-        begun, taken = first, 0
+        taken = 0
         while not is_done:
             chunk, is_done, problem = self._take(source, encode, first + taken)
             taken += len(chunk)
             if chunk:
-                bulk.submit(chunk)
-            begun = self.ahead.begin(begun, bulk.durable)
+                bulk.write(chunk, is_last=is_done)
         receipt = bulk.finish()
         if isinstance(problem, FormatError):
             raise RefusedItemError(receipt.count, receipt.count, problem) from problem
@@ -109,8 +112,10 @@ class Writer:
         with self._idle:
             self._closed = True
             self._idle.wait_for(lambda: not self._bulks)
-        self._groups.close()
-        self._sequencer.close()
+        try:
+            self._groups.close()
+        finally:  # the last group may have failed
+            self._sequencer.close()
 
     def _take(self, source: Iterator[Any], encode: Encode, seq: int) -> tuple[list[bytes], bool, BaseException | None]:
         """Return the next chunk, whether it is the last, and what ended it if that was not the end of the items.
@@ -164,13 +169,10 @@ class _Bulk:
         self._first: Receipt | None = None
         self._last: Receipt | None = None
 
-    @property
-    def durable(self) -> int:
-        """The seq up to which entries are known to be durable."""
-        return 0 if self._last is None else self._last.seq + 1
-
-    def submit(self, chunk: list[bytes]) -> None:
-        self._waiting.append((*self._groups.submit(chunk, sum(map(len, chunk))), len(chunk)))
+    def write(self, chunk: list[bytes], *, is_last: bool) -> None:
+        # While the last chunk is written there is nothing else to do: this thread may as well lead.
+        write = self._groups.append if is_last else self._groups.submit
+        self._waiting.append((*write(chunk, sum(map(len, chunk))), len(chunk)))
         if len(self._waiting) > 1:
             self._settle()
 

@@ -217,6 +217,50 @@ def test_r01_a_workers_result_flipped_is_not_signed(tmp_path: Path, monkeypatch:
         assert statements(tmp_path) == before
 
 
+@pytest.mark.parametrize("where", ["nowhere", "noted", "roots", "again", "disk"])
+def test_r01_a_bit_flipped_while_stretches_are_examined_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """What the writer noted, what a worker found in it or on disk, or the disk itself has one flipped bit.
+
+    A flipped bit in what was noted makes the worker's result worthless: the disk is read twice instead, and what is
+    signed is right. Flipped results are not signed. A flipped bit on disk is named.
+    """
+    monkeypatch.setattr(workers, "available_cores", lambda: 2)
+    real, altered = Workers.submit, list[Stretch]()
+
+    def submit(self: Workers, stretch: Stretch) -> Future[Examined | None]:
+        if altered or not stretch.leaves:
+            return real(self, stretch)
+        altered.append(stretch)
+        if where == "disk":
+            flip(Path(stretch.ledger) / "partitions" / NAME / "segments" / f"{0:020d}.jsonl", 300_000)
+        if where == "noted":
+            stretch = stretch._replace(leaves=flipped(stretch.leaves))
+        examined = real(self, stretch).result()
+        assert (examined is None) == (where in {"noted", "disk"})
+        if examined is not None and where in {"roots", "again"}:
+            examined = examined._replace(**{where: flipped(getattr(examined, where))})
+        answer: Future[Examined | None] = Future()
+        answer.set_result(examined)
+        return answer
+
+    monkeypatch.setattr(Workers, "submit", submit)
+    partition = create(tmp_path)
+    partition.append_many(range(2 * STRETCH_ENTRIES + 5))
+    assert [stretch.start for stretch in altered] == [0]
+    if where == "disk":
+        with pytest.raises(CorruptLedgerError) as caught:
+            partition.publish()
+        assert caught.value.seq is not None
+        assert 0 < caught.value.seq < STRETCH_ENTRIES
+        return
+    if where in {"roots", "again"}:
+        with pytest.raises(CorruptLedgerError, match="nothing was signed"):
+            partition.publish()
+    assert partition.publish().root_hash == tree_of(lines_of(partition)).root(2 * STRETCH_ENTRIES + 5)
+
+
 def test_r01_a_flipped_bit_in_a_stored_tile_is_named(tmp_path: Path) -> None:
     """Each stored tile with a flipped bit: fsck names it, and so does the start where the tile is on the right edge."""
     source = make_ledger(tmp_path / "source", [600])
