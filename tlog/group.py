@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -33,6 +34,10 @@ class Committed(NamedTuple):
 Commit = Callable[[Sequence[bytes]], Committed]
 """Appends payloads, all or none, one after another, and returns when they are durable."""
 
+GATHER_STEPS, GATHER_STEP_S = 20, 0.0005
+FEW, MANY = 2, 4096
+"""`submit` lets a group grow for at most 10 ms, as long as it gets `FEW` more payloads a step and has not `MANY`."""
+
 MAX_WAITING_BYTES = 1 << 24
 """Bytes of payload in one group at which `submit` waits for the writer instead of letting memory grow."""
 
@@ -40,12 +45,13 @@ MAX_WAITING_BYTES = 1 << 24
 class Group:
     """Payloads that are committed together, and what became of them."""
 
-    __slots__ = ("done", "error", "gate", "payloads", "results", "size")
+    __slots__ = ("done", "error", "gate", "may_gather", "payloads", "results", "size")
 
     def __init__(self) -> None:
         self.payloads: list[bytes] = []
         self.size = 0
         self.gate = threading.Lock()
+        self.may_gather = False
         self.done = False
         self.results: Sequence[Committed | FormatError] = ()
         self.error: BaseException | None = None
@@ -82,6 +88,7 @@ class GroupCommit:
         """
         group, index, leads = self._enter(payloads, size)
         if index == 0:
+            group.may_gather = True
             self._help(group, leads=leads)
         if group.size > MAX_WAITING_BYTES:
             self.wait(group)
@@ -132,6 +139,8 @@ class GroupCommit:
 
     def _lead(self, group: Group) -> None:
         """Commit a group whose gate this thread holds, wake its waiters, and hand the lead on to the next group."""
+        if group.may_gather:
+            self._gather(group)
         with self._mutex:
             following = self._next = Group()
             following.gate.acquire()
@@ -167,6 +176,16 @@ class GroupCommit:
                     self._helper_thread = threading.Thread(target=self._run, name="tlog-writer", daemon=True)
                     self._helper_thread.start()
         self._helper.put((group, leads))
+
+    def _gather(self, group: Group) -> None:
+        """Wait while many callers, woken by the group before, fill this one: small groups cost more than the wait."""
+        before = 0
+        for _ in range(GATHER_STEPS):
+            count = len(group.payloads)
+            if count - before < FEW or count > MANY:
+                return
+            before = count
+            time.sleep(GATHER_STEP_S)
 
     def _run(self) -> None:
         while (item := self._helper.get()) is not None:

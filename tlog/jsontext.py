@@ -26,7 +26,7 @@ MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 _OPTIONS = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _ESCAPED_NUL = b"\\u0000"
 _MANY = 1 << 16
-_SCALARS = frozenset({str, int, float, bool, type(None)})
+_SCALARS = frozenset({str, int, bool, type(None)})
 _CONTAINERS = frozenset({dict, list})
 
 
@@ -35,8 +35,7 @@ def encode_json(value: Any, what: str = "data") -> bytes:
 
     value: None, bool, int within 64 bits, finite float, str, list, tuple, dict with str keys, nested at most 128 deep;
     a UUID stands as its string form and an Enum member as its value. what: names the value in errors.
-    Raises: FormatError naming the field, for anything else. Cost: one orjson call, and a walk over the value only
-    where the text gives a reason for it.
+    Raises: FormatError naming the field, for anything else. Cost: a walk over the value and one orjson call.
     """
     if not _are_plain((value,)):
         _refuse_value(value, what, 0)
@@ -45,7 +44,7 @@ def encode_json(value: Any, what: str = "data") -> bytes:
     except (TypeError, ValueError, RecursionError) as err:
         _refuse_value(value, what, 0)
         raise FormatError(what, f"cannot be written as JSON ({err})") from err
-    if _is_suspect(text):
+    if b"\\" in text and _ESCAPED_NUL in text:
         _refuse_value(value, what, 0)
     return text
 
@@ -116,24 +115,23 @@ def check_json(text: bytes | str, what: str = "data") -> bytes:
     return text
 
 
-def _are_plain(values: Iterable[Any]) -> bool:
-    """Whether `values` and all that is in them are of the types that JSON text has, and no tuples.
+def _are_plain(values: Iterable[Any], room: int = MAX_NESTING) -> bool:
+    """Whether `values` and all that is in them are of the types that JSON text has, no tuples, and not too deep.
 
     orjson has no limit for the nesting of tuples, also inside an Enum's member, and writes beyond its buffer where they
-    are nested some 250 deep. So it gets to see what is not plain only after that was walked through. Deep lists and
-    dicts it refuses by itself.
+    are nested some 250 deep. So it gets to see what is not plain only after that was walked through.
     """
-    try:
-        for value in values:
-            kind = type(value)
-            if kind not in _SCALARS:
-                if kind is dict:
-                    if not _are_plain(value.values()):
-                        return False
-                elif kind is not list or not _are_plain(value):
+    for value in values:
+        kind = type(value)
+        if kind not in _SCALARS:
+            if kind is dict:
+                if not room or not _are_plain(value.values(), room - 1):
                     return False
-    except RecursionError:
-        return False
+            elif kind is list:
+                if not room or not _are_plain(value, room - 1):
+                    return False
+            elif kind is not float or not math.isfinite(value):
+                return False
     return True
 
 
@@ -148,7 +146,7 @@ def _plain_types(values: Sequence[Any]) -> set[type] | None:
     for _ in range(MAX_NESTING + 1):
         types = set(map(type, level))
         found |= types
-        containers = types - _SCALARS
+        containers = types - _SCALARS - {float}
         if not containers:
             return found
         if not containers <= _CONTAINERS or len(level) > _MANY:
@@ -158,8 +156,8 @@ def _plain_types(values: Sequence[Any]) -> set[type] | None:
 
 
 def _is_suspect(text: bytes) -> bool:
-    """Whether a value may have been altered or smuggled in: orjson itself writes no NUL and no line break."""
-    return b"null" in text or _ESCAPED_NUL in text or b"\n" in text or b"\0" in text or _may_be_deep(text)
+    """Whether a value may have been altered, or must be refused although orjson writes it."""
+    return b"null" in text or (b"\\" in text and _ESCAPED_NUL in text) or _may_be_deep(text)
 
 
 def _may_be_deep(text: bytes) -> bool:

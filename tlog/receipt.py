@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import unhexlify
 from dataclasses import dataclass
 
 from tlog.errors import FormatError
@@ -49,9 +50,12 @@ class PendingReceipt:
 
         timeout: seconds to wait, for ever unless given. Raises: TimeoutError; otherwise what `append` raises.
         """
-        if not self._groups.wait(self._group, -1 if timeout is None else max(timeout, 0)):
+        group = self._group
+        if (not group.done or group.error is not None) and not self._groups.wait(
+            group, -1 if timeout is None else max(timeout, 0)
+        ):
             raise TimeoutError(f"the entry is not durable after {timeout} seconds")
-        return receipt_of(self._group, self._index)
+        return receipt_of(group, self._index)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what `result` would raise, None where the entry is durable. Raises: TimeoutError."""
@@ -71,4 +75,4 @@ def receipt_of(group: Group, index: int) -> Receipt:
         result, index = group.results[index], 0
     if isinstance(result, FormatError):
         raise result
-    return Receipt(result.first_seq + index, bytes.fromhex(result.hashes[index].decode()))
+    return Receipt(result.first_seq + index, unhexlify(result.hashes[index]))
