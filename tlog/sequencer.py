@@ -106,7 +106,7 @@ class Sequencer:
         if ts < head.ts:
             ts = head.ts
             self.clock_held += 1
-        is_bulk = self.ahead.is_worthwhile(len(payloads))
+        is_bulk = self.ahead.is_worthwhile(head.seq, len(payloads))
         encoded = encode_lines(head, self._paths.name.encode(), ts, payloads, with_leaves=is_bulk)
         try:
             appender.append(encoded)

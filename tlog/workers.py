@@ -106,14 +106,18 @@ class Ahead:
         self._paths = paths
         self._segment_entries = segment_entries
         self._is_real = type(files.disk) is Disk
-        self._start = self._next = 0
+        self._written = self._start = self._next = 0
         self._noted = bytearray()
         self._is_going_on = False
         self._begun: dict[int, Future[Examined | None]] = {}
 
-    def is_worthwhile(self, count: int) -> bool:
-        """Whether the leaf hashes of `count` entries that are written at once should be noted."""
-        return count >= NOTED_ENTRIES and self._is_real and workers() is not None
+    def is_worthwhile(self, first: int, count: int) -> bool:
+        """Whether the leaf hashes of `count` entries, written at once from the seq `first` on, should be noted.
+
+        Not where another process has written since this one did: stretches would be of several writers.
+        """
+        follows, self._written = first == self._written, first + count
+        return follows and count >= NOTED_ENTRIES and self._is_real and workers() is not None
 
     def note(self, first: int, leaves: bytes) -> None:
         """Take the leaf hashes of durable entries from the seq `first` on; begin with stretches that are whole.
