@@ -215,4 +215,9 @@ def config() -> Seeds:
         "refused-not-utf8": b'origin = "\xff"\n',
         "refused-space": b'origin = "audit example"\n',
         "refused-empty": b"",
+        "valid-categories": base + b'[categories]\npayments = "tax"\n\n[retention]\ntax = 3653\nhold = "forever"\n',
+        "refused-unknown-class": base + b'[categories]\npayments = "tax"\n',
+        "refused-category-list": base + b"[categories]\npayments = []\n",
+        "refused-retention-huge": base + b"[retention]\ntax = 0x1" + b"0" * 42 + b"\n",
+        "refused-no-table": base + b"categories = 5\n",
     }

@@ -6,7 +6,8 @@ import os
 import threading
 import time
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -17,6 +18,7 @@ from tlog.partition import Partition
 from tlog.sequencer import Clock
 from tlog.storage.disk import Disk, Files
 from tlog.storage.layout import CONFIG_NAME, DEFAULT_SEGMENT_ENTRIES, MIN_SEGMENT_ENTRIES, PartitionPaths
+from tlog.vocabulary import Vocabulary
 
 MAX_CONFIG_SIZE = 1 << 16
 
@@ -32,15 +34,28 @@ segment_entries = {segment_entries}
 # Where the keys lie, relative to this file; put them on another volume if you can.
 keys = "{keys}"
 """
+_CATEGORIES = """
+# Categories that events may have beside the usual ones, or with another retention class.
+[categories]
+"""
+_RETENTION = """
+# Days for which the events of a retention class are to be kept, or "forever". Nothing is deleted by this.
+[retention]
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What `tlog.toml` says. origin: prefix of all origins. segment_entries: 2^8 to 2^16. keys: a directory."""
+    """What `tlog.toml` says. origin: prefix of all origins. segment_entries: 2^8 to 2^16. keys: a directory.
+
+    categories: retention class by category of events. retention: days, or "forever", by retention class; declared only.
+    """
 
     origin: str
     segment_entries: int = DEFAULT_SEGMENT_ENTRIES
     keys: str = "keys"
+    categories: Mapping[str, str] = field(default_factory=dict)
+    retention: Mapping[str, int | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_origin_prefix(self.origin)
@@ -54,6 +69,14 @@ class Config:
             raise FormatError("segment_entries", f"{shown} is no power of two from 256 to 65536")
         if not isinstance(keys, str) or not keys or any(c in '"\\\x7f' or c < " " for c in keys):
             raise FormatError("keys", f"{keys!r} is no path of a directory")
+        for name in ("categories", "retention"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise FormatError(name, f"is no table; write [{name}] and a line for each below it")
+        self.vocabulary()
+
+    def vocabulary(self) -> Vocabulary:
+        """Return the categories that events may have, the usual ones included."""
+        return Vocabulary(self.categories, self.retention)
 
     @classmethod
     def parse(cls, raw: bytes, what: str) -> Config:
@@ -74,7 +97,17 @@ class Config:
 
     def format(self) -> bytes:
         """Return the file's bytes."""
-        return _CONFIG.format(origin=self.origin, segment_entries=self.segment_entries, keys=self.keys).encode()
+        text = _CONFIG.format(origin=self.origin, segment_entries=self.segment_entries, keys=self.keys)
+        if self.categories:
+            text += _CATEGORIES + "".join(f'{name} = "{kind}"\n' for name, kind in self.categories.items())
+        if self.retention:
+            text += _RETENTION
+            text += "".join(f"{name} = {_toml(days)}\n" for name, days in self.retention.items())
+        return text.encode()
+
+
+def _toml(days: int | str) -> str:
+    return str(days) if isinstance(days, int) else f'"{days}"'
 
 
 class Ledger:

@@ -64,25 +64,25 @@ def find_line(file: LineFile, low: Mark, high: Mark, number: int) -> Line | None
         step += 1
         chunk = file.disk.read_at(file.fd, min(window, high.offset - start), start, file.path)
         cut = 0 if start == low.offset else chunk.find(b"\n") + 1
-        lines = chunk[cut:].split(b"\n")
-        rest = lines.pop()
-        if not lines or (cut == 0 and start != low.offset):
+        stop = chunk.rfind(b"\n", cut) + 1
+        if stop == 0 or (cut == 0 and start != low.offset):
             if window == WIDE_WINDOW or span <= window:
                 raise CorruptLedgerError("no line ends here", place=f"{file.path}, byte {start}")
             window = WIDE_WINDOW
             continue
-        offset, first = start + cut, _number(file, lines[0], start + cut, high.number - 1)
-        last = _number(file, lines[-1], offset, high.number - 1)
+        offset, text = start + cut, chunk[cut : chunk.index(b"\n", cut)]
+        first = _number(file, text, offset, high.number - 1)
+        last = _number(file, chunk[chunk.rfind(b"\n", cut, stop - 1) + 1 or cut : stop - 1], offset, high.number - 1)
         if not low.number <= first <= last < high.number:
             raise CorruptLedgerError("the lines are not in order", place=f"{file.path}, byte {offset}")
         if number < first:
-            nearest = Line(first, offset, lines[0])
+            nearest = Line(first, offset, text)
             high = Mark(first, offset)
             continue
-        found = _within(file, lines, offset, number) if number <= last else None
+        found = _within(file, chunk[cut : stop - 1], offset, (first, number)) if number <= last else None
         if found is not None:
             return found
-        low = Mark(last + 1, start + len(chunk) - len(rest))
+        low = Mark(last + 1, start + stop)
     return nearest
 
 
@@ -110,12 +110,13 @@ def last_line(file: LineFile) -> Line | None:
     raise CorruptLedgerError("no line ends here", place=f"{file.path}, byte {size}")
 
 
-def _within(file: LineFile, lines: list[bytes], offset: int, number: int) -> Line | None:
-    first = _number(file, lines[0], offset)
-    skip = number - first
-    if 0 <= skip < len(lines) and _number(file, lines[skip], offset) == number:  # no gaps, as in segments
+def _within(file: LineFile, chunk: bytes, offset: int, numbers: tuple[int, int]) -> Line | None:
+    """Return the first line with at least the second of the numbers; the first is that of the first line in `chunk`."""
+    number, skip = numbers[1], numbers[1] - numbers[0]
+    lines = chunk.split(b"\n", skip + 1)
+    if skip < len(lines) and _number(file, lines[skip], offset) == number:  # no gaps, as in segments
         return Line(number, offset + sum(map(len, lines[:skip])) + skip, lines[skip])
-    for line in lines:
+    for line in chunk.split(b"\n"):
         found = _number(file, line, offset)
         if found >= number:
             return Line(found, offset, line)

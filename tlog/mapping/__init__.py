@@ -1,0 +1,1 @@
+"""Audit events in the forms of other projects, and back, without loss."""
