@@ -27,7 +27,20 @@ class Group(Protocol):
         """Yield the rows as they are measured."""
 
 
-GROUPS = ("bulk", "peers", "threads", "processes", "verify", "proofs", "random_entry", "open", "memory", "disk")
+GROUPS = (
+    "bulk",
+    "peers",
+    "threads",
+    "handler",
+    "processes",
+    "verify",
+    "proofs",
+    "random_entry",
+    "open",
+    "memory",
+    "disk",
+    "index",
+)
 """The modules, in the order of the table."""
 
 PICTURES = """\

@@ -19,7 +19,23 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (0, ("tlog.errors", "tlog._strict", "tlog._heap")),
     (1, ("tlog.hashing", "tlog.tree", "tlog.proof")),
-    (2, ("tlog.names", "tlog.jsontext", "tlog.tile", "tlog.tilebuilder", "tlog.bundle", "tlog.entry")),
+    (
+        2,
+        (
+            "tlog.names",
+            "tlog.jsontext",
+            "tlog.tile",
+            "tlog.tilebuilder",
+            "tlog.bundle",
+            "tlog.entry",
+            "tlog.vocabulary",
+            "tlog.events",
+            "tlog.mapping.*",
+            "tlog.context",
+            "tlog.lifecycle",
+            "tlog.capture",
+        ),
+    ),
     (3, ("tlog.keys", "tlog.cosignature", "tlog.note", "tlog.checkpoint", "tlog.policy")),
     (4, ("tlog.tlogproof", "tlog.reader", "tlog.verify")),
     (5, ("tlog._heap", "tlog.storage.*")),
@@ -46,7 +62,7 @@ LAYERS: tuple[tuple[int, tuple[str, ...]], ...] = (
             "tlog.partition",
         ),
     ),
-    (7, ("tlog.ledger",)),
+    (7, ("tlog.ledger", "tlog.steady", "tlog.background", "tlog.handler", "tlog.integrations.*", "tlog.index.*")),
     # The package itself only gives the public names of the modules above; nothing in tlog may import it.
     (8, ("tlog",)),
     (9, ("tlog_tools.*", "tlog_server.*")),

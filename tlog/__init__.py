@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tlog.audit import Report as Report
+    from tlog.background import BackgroundWriter as BackgroundWriter
     from tlog.checkpoint import Checkpoint as Checkpoint
     from tlog.entry import Entry as Entry
     from tlog.errors import CommitUnknownError as CommitUnknownError
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from tlog.errors import UnknownOriginError as UnknownOriginError
     from tlog.errors import UntrustedNoteError as UntrustedNoteError
     from tlog.errors import VerificationError as VerificationError
+    from tlog.events import Event as Event
+    from tlog.handler import TlogHandler as TlogHandler
+    from tlog.index.query import Query as Query
+    from tlog.index.search import Index as Index
     from tlog.keys import SigningKey as SigningKey
     from tlog.keys import VerifierKey as VerifierKey
     from tlog.ledger import Ledger as Ledger
@@ -57,6 +62,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "audit": ("Report",),
+    "background": ("BackgroundWriter",),
     "checkpoint": ("Checkpoint",),
     "entry": ("Entry",),
     "errors": (
@@ -77,6 +83,10 @@ _HOMES = {
         "UntrustedNoteError",
         "VerificationError",
     ),
+    "events": ("Event",),
+    "handler": ("TlogHandler",),
+    "index.query": ("Query",),
+    "index.search": ("Index",),
     "keys": ("SigningKey", "VerifierKey"),
     "ledger": ("Ledger",),
     "partition": ("Partition",),

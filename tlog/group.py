@@ -173,9 +173,14 @@ class GroupCommit:
         if self._helper_thread is None:
             with self._mutex:
                 if self._helper_thread is None:
-                    self._helper_thread = threading.Thread(target=self._run, name="tlog-writer", daemon=True)
-                    self._helper_thread.start()
-        self._helper.put((group, leads))
+                    helper = threading.Thread(target=self._run, name="tlog-writer", daemon=True)
+                    with contextlib.suppress(RuntimeError):  # no room for a thread, or the interpreter is ending
+                        helper.start()
+                        self._helper_thread = helper
+        if self._helper_thread is None:
+            self._carry(group, leads=leads)
+        else:
+            self._helper.put((group, leads))
 
     def _gather(self, group: Group) -> None:
         """Wait while many callers, woken by the group before, fill this one: small groups cost more than the wait."""
@@ -191,8 +196,12 @@ class GroupCommit:
         while (item := self._helper.get()) is not None:
             group, leads = item
             with contextlib.suppress(BaseException):  # the group's waiters get it; without this thread others hang
-                if leads:
-                    self._lead(group)
-                elif not group.done:
-                    group.gate.acquire()
-                    self._pass_gate(group)
+                self._carry(group, leads=leads)
+
+    def _carry(self, group: Group, *, leads: bool) -> None:
+        """See that a group is committed, by leading it unless others do."""
+        if leads:
+            self._lead(group)
+        elif not group.done:
+            group.gate.acquire()
+            self._pass_gate(group)

@@ -73,6 +73,29 @@ def read(users: tlog.Partition) -> None:
     stop.set()
 
 
+def ask(users: tlog.Partition) -> None:
+    """Index and query."""
+    query = tlog.Query.parse("seq=0|1 actor!=alice")
+    assert_type(query, tlog.Query)
+    with tlog.Index(users) as index:
+        assert_type(index.catch_up(), int)
+        page = index.search(query, limit=1, after=None, oldest_first=True)
+        assert_type(page.hits[0].entry, tlog.Entry)
+        assert_type(page.hits[0].values, dict[str, str | None])
+        assert_type(page.prove(), list[tlog.Proof])
+        assert_type(page.cursor, str | None)
+        assert_type(index.search("seq=0").hits[0].prove(), tlog.Proof)
+        assert_type(index.coverage().lag, int)
+        assert_type(index.count(query), int)
+        assert_type(index.facets(query, "actor").counts, tuple[tuple[str | None, int], ...])
+        follower = index.follow()
+        assert_type(follower.lag, int)
+        assert_type(follower.error, tlog.Error | None)
+        follower.stop()
+        assert_type(index.check().indexed, int)
+        assert_type(index.rebuild().entries, int)
+
+
 def verify(users: tlog.Partition, kept: tlog.Checkpoint) -> None:
     """Audit, prove, and verify as somebody else."""
     report = users.verify(checkpoint=kept.raw, policy=None, progress=None)
@@ -161,6 +184,7 @@ def main(directory: Path) -> int:
     kept = write(users)
     read(users)
     users.publish()
+    ask(users)
     verify(users, kept)
     if len(handle_errors(users)) != len(("refused", "malformed", "missing")):
         raise AssertionError("an error was not met")

@@ -22,8 +22,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Read": {
         "get": ("read", "Print one entry."),
         "tail": ("read", "Print the last entries, or all from one on; follow new ones."),
+        "query": ("query", "Find entries by their fields, times and words."),
         "list": ("read", "Print the names of the partitions, one a line."),
         "status": ("read", "Show sizes and checkpoints."),
+        "index": ("index", "Show, rebuild or check the index that queries use."),
         "export": ("read", "Write a static site that any web server can serve."),
     },
     "Prove": {

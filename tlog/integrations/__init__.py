@@ -1,0 +1,1 @@
+"""tlog inside of other people's frameworks. Nothing here imports them, so none of them is needed to install tlog."""
