@@ -20,7 +20,7 @@ from tlog.group import ClosedError, Committed
 from tlog.storage.disk import Files
 from tlog.storage.layout import PartitionPaths
 from tlog.storage.segments import SegmentReader
-from tlog.storage.tail import MARK_SIZE, DurableMark, SegmentAppender, Tail, read_mark, recover
+from tlog.storage.tail import MARK_SIZE, DurableMark, SegmentAppender, Tail, recover
 from tlog.workers import Ahead
 
 T = TypeVar("T")
@@ -136,7 +136,7 @@ class Sequencer:
 
     def _caught_up(self) -> SegmentAppender:
         """Return the appender at the end of what is durable now."""
-        mark = read_mark(self._files, self._paths)
+        mark = DurableMark.decode(self._files.disk.read_at(self._fd, MARK_SIZE, 0, self._paths.lock))
         if mark != self._appender.mark or not self._ends_at(mark):
             self._appender.close()
             try:
