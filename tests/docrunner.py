@@ -34,8 +34,10 @@ _VARYING = (
     (re.compile(r"\+[0-9a-f]{8}\b"), "+<key ID>"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "<hash>"),
     (re.compile(r"[A-Za-z0-9+/]{43}="), "<hash>"),
-    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"), "<time>"),
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,6}Z"), "<time>"),
     (re.compile(r"\d+\.\d\d s[,( ]+[\d,]+/s"), "<seconds and rate>"),
+    (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "<UUID>"),
+    (re.compile(r'"host":"[^"]*","process":\d+'), "<host and process>"),
 )
 
 

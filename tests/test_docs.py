@@ -26,7 +26,7 @@ from tlog.storage.tail import DurableMark
 from tlog_tools.main import SECTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
 FORMATS = ROOT / "docs" / "formats.md"
 START_NS = 1_795_251_600_000_000_000  # 2026-11-21T09:00:00Z
 
@@ -78,6 +78,7 @@ def test_programs_are_found() -> None:
     }
     assert runnable["formats.md"] >= 4
     assert runnable["threat-model.md"] >= 3
+    assert all(runnable[page.name] >= 2 for page in PAGES if page.parent.name == "uses")
 
 
 @pytest.mark.parametrize(

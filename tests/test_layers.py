@@ -53,6 +53,7 @@ LAYERS: tuple[tuple[int, tuple[str, ...]], ...] = (
             "tlog.integrate",
             "tlog.publisher",
             "tlog.prover",
+            "tlog.site",
             "tlog.audit",
             "tlog.seal",
             "tlog.export",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tlog.audit import Report as Report
+    from tlog.auditlog import AuditLog as AuditLog
     from tlog.background import BackgroundWriter as BackgroundWriter
     from tlog.checkpoint import Checkpoint as Checkpoint
     from tlog.entry import Entry as Entry
@@ -62,6 +63,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "audit": ("Report",),
+    "auditlog": ("AuditLog",),
     "background": ("BackgroundWriter",),
     "checkpoint": ("Checkpoint",),
     "entry": ("Entry",),

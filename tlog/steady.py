@@ -18,6 +18,7 @@ from tlog import lifecycle
 from tlog.errors import CommitUnknownError, ConflictError, Error, FormatError, NotFoundError, RefusedItemError
 from tlog.ledger import Ledger
 from tlog.partition import Partition
+from tlog.receipt import Receipt
 
 OpenPartition = Callable[[], Partition]
 """Returns a partition that nobody else uses; called once in each process that appends."""
@@ -103,7 +104,7 @@ class SteadyAppender:
                 self._recovered = self._failures
             return self._partition
 
-    def append(self, text: bytes) -> None:
+    def append(self, text: bytes) -> Receipt:
         """Append one event; durable on return. A write that failed is tried once more if the event is not there.
 
         text: its JSON. Raises: as `Partition.append_json`, and then it is unknown whether the event was stored.
@@ -114,14 +115,16 @@ class SteadyAppender:
         except CommitUnknownError:
             self._note_failure(failures)
             partition, failures = self.partition, self._failures
-            if any(entry.raw_data == text for entry in partition.entries(since)):
-                return
+            for entry in partition.entries(since):
+                if entry.raw_data == text:
+                    return Receipt(entry.seq, entry.hash)
             try:
                 receipt = partition.append_json(text)
             except CommitUnknownError:
                 self._note_failure(failures)
                 raise
         self._seen = receipt.seq + 1  # of many threads any: a lower bound of what is durable is all that is needed
+        return receipt
 
     def append_many(self, texts: list[bytes]) -> FormatError | None:
         """Append events; what is durable, or was refused, is removed from `texts`, in this call or in a later one.

@@ -132,6 +132,42 @@ def verify(users: tlog.Partition, kept: tlog.Checkpoint) -> None:
     assert_type(tlog.SigningKey.generate("example.com/log").verifier_key, tlog.VerifierKey)
 
 
+def record(directory: Path) -> None:
+    """Use the log of an application."""
+    with tlog.AuditLog.open(directory / "audit", origin="audit.example.com", actor="api") as audit:
+        assert_type(audit, tlog.AuditLog)
+        assert_type(audit.security("said", {"n": 1}, actor="alice", level="notice"), tlog.Receipt)
+        assert_type(audit.log(30, "said", error=ValueError("x")), tlog.Receipt)
+        assert_type(tlog.Event.from_data(audit.read(1)[0].data), tlog.Event)
+
+        @audit.recorded("double", arguments=["number"], target=lambda number: f"number/{number}")
+        def double(number: int) -> str:
+            return str(number * 2)
+
+        assert_type(double(2), str)
+        with audit.recording("call", metadata={"n": 1}) as call:
+            assert_type(call.policy_decisions, list[dict[str, str]])
+            assert_type(call.receipt, tlog.Receipt | None)
+        assert_type(audit.read(10, level="warning", start="2026-01-01"), list[tlog.Entry])
+        assert_type(audit.search("said").hits[0].entry, tlog.Entry)
+        assert_type(audit.publish(), tlog.Checkpoint)
+        assert_type(audit.prove(0), tlog.Proof)
+        assert_type(audit.verify(), tlog.Report)
+        assert_type(audit.stats().verified, tlog.Checkpoint | None)
+    assert_type(tlog.AuditLog(tlog.Ledger.open(directory / "audit").partition("audit")).partition, tlog.Partition)
+
+
+def log(directory: Path) -> None:
+    """Record what is logged, and events of one's own, in the background."""
+    handler = tlog.TlogHandler(directory / "audit", "web", origin="audit.example.com", synchronous=True)
+    assert_type(handler.writer, tlog.BackgroundWriter)
+    handler.close()
+    writer = tlog.BackgroundWriter.at(directory / "audit", "web", capacity=10)
+    assert_type(writer, tlog.BackgroundWriter)
+    assert_type(writer.put(tlog.Event(actor="a", action="b", outcome="unknown")), bool)
+    writer.close()
+
+
 def keep(users: tlog.Partition, directory: Path) -> None:
     """Seal, export, close."""
     assert_type(users.seal().segments, int)
@@ -186,6 +222,8 @@ def main(directory: Path) -> int:
     users.publish()
     ask(users)
     verify(users, kept)
+    record(directory)
+    log(directory)
     if len(handle_errors(users)) != len(("refused", "malformed", "missing")):
         raise AssertionError("an error was not met")
     keep(users, directory)

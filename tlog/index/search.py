@@ -20,6 +20,7 @@ from typing import Self
 from tlog._strict import MAX_TREE_SIZE, parse_decimal, require_int
 from tlog.entry import Entry
 from tlog.errors import FormatError
+from tlog.index.counts import Counts, count_all
 from tlog.index.fields import ROW_FIELDS, Fields, document
 from tlog.index.indexer import Follower, catch_up, documents_from, require_same_log
 from tlog.index.query import Query, check_fields
@@ -165,6 +166,13 @@ class Index:
             if after is None:
                 return
 
+    def first(self, query: Query | str, start: int = 0) -> Hit | None:
+        """Return the first hit at position `start` or behind it, None where there is none. Raises: FormatError."""
+        query = Query.parse(query) if isinstance(query, str) else query
+        stop = self.coverage().indexed
+        rows = self._store.search(query, require_int(start, "start"), stop, 1, oldest_first=True)
+        return self._hit(query, rows[0]) if rows else None
+
     def count(self, query: Query | str) -> int:
         """Return how many indexed entries match. It is the index's word; `search` compares each hit with the log."""
         query = Query.parse(query) if isinstance(query, str) else query
@@ -181,6 +189,15 @@ class Index:
         require_int(limit, "limit", 1, MAX_FACETS)
         coverage = self.coverage()
         return Facets(field, tuple(self._store.facets(query, field, coverage.indexed, limit)), coverage)
+
+    def counts(self, query: Query | str = "", *, top: int = 20) -> Counts:
+        """Count the entries that match by day and by field, all among the same entries.
+
+        top: values of each field that are listed, 1 to 1,000. The counts are the index's word. Raises: FormatError.
+        """
+        query = Query.parse(query) if isinstance(query, str) else query
+        require_int(top, "top", 1, MAX_FACETS)
+        return count_all(self._store, query, self.coverage().indexed, top)
 
     def check(self, progress: Progress | None = None) -> Coverage:
         """Compare the whole index with the log, row by row and term by term; return what was compared.

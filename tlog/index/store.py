@@ -81,6 +81,10 @@ class Store(Protocol):
         """Return values of a field of ROW_FIELDS and how many matching entries have each, the most frequent first."""
         ...
 
+    def days(self, query: Query, stop: int, limit: int) -> list[tuple[int, int]]:
+        """Return days since 1970 with the number of matching entries with seq < stop: the last `limit`, in order."""
+        ...
+
     def rows(self, start: int, stop: int) -> Iterator[Row]:
         """Yield all rows with start <= seq < stop by seq."""
         ...

@@ -25,6 +25,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "query": ("query", "Find entries by their fields, times and words."),
         "list": ("read", "Print the names of the partitions, one a line."),
         "status": ("read", "Show sizes and checkpoints."),
+        "stats": ("report", "Show what is in a partition: sizes, days, kinds of events."),
+        "report": ("report", "Write an audit report as one HTML file, with proofs in it."),
         "index": ("index", "Show, rebuild or check the index that queries use."),
         "export": ("read", "Write a static site that any web server can serve."),
     },

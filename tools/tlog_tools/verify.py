@@ -18,6 +18,7 @@ from tlog.bundle import MAX_ENTRY_SIZE
 from tlog.keys import MAX_VKEY_LENGTH
 from tlog.note import MAX_NOTE_SIZE
 from tlog.policy import MAX_POLICY_SIZE, NO_QUORUM, LogSignedCheckpoint
+from tlog.reportproofs import MAX_REPORT_SIZE, verify_report
 from tlog.tlogproof import MAX_PROOF_SIZE
 from tlog_tools import output
 
@@ -47,6 +48,7 @@ class Verdict:
 @click.option("--proof", metavar="FILE", help="A .tlog-proof: is its entry in the log?")
 @click.option("--consistency", metavar="FILE", help="A consistency proof: did the log only grow?")
 @click.option("--checkpoint", metavar="FILE", help="A signed checkpoint: did log and witnesses sign it?")
+@click.option("--report", metavar="FILE", help="An audit report: does each proof in it prove what is shown beside it?")
 @click.option("--key", metavar="VKEY|FILE", help="The log's verifier key, or a file that holds it.")
 @click.option("--policy", metavar="FILE", help="A tlog-policy: logs, witnesses, and the quorum to ask for.")
 @click.option("--entry", metavar="FILE", help="With --proof: the entry's line, which the proof must be about.")
@@ -57,8 +59,8 @@ class Verdict:
 def main(*, quiet: bool, as_json: bool, **inputs: str | None) -> int:
     """Verify a proof or a checkpoint of a transparency log, offline.
 
-    Give one of --proof, --consistency and --checkpoint, and what you trust: --key or --policy, which you have from
-    elsewhere. A FILE may be '-', standard input. A key inside a file is never believed.
+    Give one of --proof, --consistency, --checkpoint and --report, and what you trust: --key or --policy, which you
+    have from elsewhere. A FILE may be '-', standard input. A key inside a file is never believed.
     """
     task = _check_usage(inputs)
     try:
@@ -78,7 +80,7 @@ def _check_usage(inputs: Inputs) -> str:
     """Return what is to be verified. Raises: click.UsageError for options that do not go together."""
     tasks = [name for name in _TASKS if inputs[name] is not None]
     if len(tasks) != 1:
-        raise click.UsageError("give one of --proof, --consistency and --checkpoint")
+        raise click.UsageError("give one of --proof, --consistency, --checkpoint and --report")
     if (inputs["key"] is None) == (inputs["policy"] is None):
         raise click.UsageError("give either --key or --policy: it says whom you trust")
     if inputs["entry"] is not None and tasks != ["proof"]:
@@ -186,10 +188,46 @@ def _verify_checkpoint(inputs: Inputs, policy: tlog.Policy) -> Verdict:
     )
 
 
+def _verify_report(inputs: Inputs, policy: tlog.Policy) -> Verdict:
+    proved = verify_report(_read(inputs, "report", MAX_REPORT_SIZE, "report"), policy=policy)
+    checkpoint, entries = proved.checkpoint, [verified.entry for verified in proved.entries]
+    return Verdict(
+        f"{output.counted(len(entries), 'entry', 'entries')} of the report {'is' if len(entries) == 1 else 'are'} in "
+        f"the log {checkpoint.origin}, as shown beside their proofs",
+        (*_facts(checkpoint), *((f"entry {entry.seq}", f"at {entry.ts}: {_data(entry)}") for entry in entries)),
+        (
+            "the report's counts, charts and findings, and that its lists leave nothing out",
+            "that the page, or what a browser shows of it, says nothing else: what is proved stands above",
+            "that what the entries say is true",
+            *_limits(checkpoint, policy),
+        ),
+        {
+            "entries": [
+                {"seq": entry.seq, "ts": entry.ts, "hash": entry.hash.hex(), "entry": _text(entry.raw)}
+                for entry in entries
+            ],
+            "checkpoint": _fields(checkpoint),
+        },
+    )
+
+
+def _data(entry: tlog.Entry) -> str:
+    """Return what the writer of an entry says, the whole line where it cannot be told which words are whose."""
+    try:
+        return _text(entry.raw_data)
+    except tlog.FormatError:
+        return _text(entry.raw)
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")
+
+
 _TASKS: dict[str, Callable[[Inputs, tlog.Policy], Verdict]] = {
     "proof": _verify_proof,
     "consistency": _verify_consistency,
     "checkpoint": _verify_checkpoint,
+    "report": _verify_report,
 }
 
 
