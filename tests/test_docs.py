@@ -170,6 +170,9 @@ def test_example_manifest() -> None:
 def test_modes(users: tlog.Partition) -> None:
     """The files of a ledger have the modes of the table, or fewer permissions."""
     ledger = users.paths.ledger
+    log = tlog.AuditLog(users)
+    log.verify()
+    log.search("nothing")
     found = {
         "keys/": ledger / "keys",
         "tlog.toml": ledger / "tlog.toml",
@@ -181,6 +184,8 @@ def test_modes(users: tlog.Partition) -> None:
         "checkpoints.jsonl": users.paths.checkpoints,
         "checkpoint": users.paths.checkpoint,
         "tile/...": users.paths.root / "tile/0/000.p/2",
+        "index/": ledger / f"index/{users.name}.sqlite",
+        "verified/*.checkpoint": ledger / f"verified/{users.name}.checkpoint",
     }
     table = {
         row[0].strip("`"): row[1]

@@ -130,6 +130,8 @@ BAD_PREFIXES = {
     "a\tb": "use a URL without scheme, spaces",
     "a\x7fb": "use a URL without scheme, spaces",
     "a\u2003b": "use a URL without scheme, spaces",
+    "a\u202eb": "holds U+202E, which nobody sees",
+    "a\u00adb": "holds U+00AD, which nobody sees",
     'a"b': "use a URL without scheme, spaces",
     "https://a": "leave out the scheme",
     "a/": "leave out the scheme",

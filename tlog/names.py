@@ -52,6 +52,9 @@ def check_origin_prefix(prefix: str) -> str:
         prefix.encode()
     except UnicodeEncodeError as err:
         raise FormatError(what, "it is not valid Unicode") from err
+    hidden = next((character for character in prefix if not character.isprintable()), None)
+    if hidden is not None:
+        raise FormatError(what, f"holds U+{ord(hidden):04X}, which nobody sees; leave it out")
     return prefix
 
 
