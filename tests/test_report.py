@@ -21,9 +21,9 @@ from tlog.checkpoint import Checkpoint
 from tlog.errors import FormatError, NotFoundError, StorageError, VerificationError
 from tlog.keys import SigningKey
 from tlog.policy import Policy
-from tlog.report import GRAVEST, MAX_NOTABLE, AuditReport, make_report
-from tlog.reportpage import format_report
-from tlog.reportproofs import verify_report
+from tlog.report.contents import GRAVEST, MAX_NOTABLE, AuditReport, make_report
+from tlog.report.page import format_report
+from tlog.report.proofs import verify_report
 from tlog.storage.checkpoints import format_record
 
 VOID = {"meta", "br", "wbr", "img", "link", "input", "hr"}

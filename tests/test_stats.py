@@ -18,7 +18,7 @@ from tlog.errors import NotFoundError
 from tlog.index.fields import NS, Fields, kept_value
 from tlog.index.query import Query
 from tlog.index.search import Index
-from tlog.stats import Statistics, statistics, time_line
+from tlog.report.stats import Statistics, statistics, time_line
 
 DAYS = st.dates(date(1678, 1, 1), date(2261, 12, 31))
 ENTRIES = 600

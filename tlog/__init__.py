@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tlog.audit import Report as Report
-    from tlog.auditlog import AuditLog as AuditLog
-    from tlog.background import BackgroundWriter as BackgroundWriter
     from tlog.checkpoint import Checkpoint as Checkpoint
     from tlog.entry import Entry as Entry
     from tlog.errors import CommitUnknownError as CommitUnknownError
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
     from tlog.errors import UntrustedNoteError as UntrustedNoteError
     from tlog.errors import VerificationError as VerificationError
     from tlog.events import Event as Event
-    from tlog.handler import TlogHandler as TlogHandler
     from tlog.index.query import Query as Query
     from tlog.index.search import Index as Index
     from tlog.keys import SigningKey as SigningKey
@@ -51,6 +48,9 @@ if TYPE_CHECKING:
     from tlog.receipt import BulkReceipt as BulkReceipt
     from tlog.receipt import PendingReceipt as PendingReceipt
     from tlog.receipt import Receipt as Receipt
+    from tlog.recording.auditlog import AuditLog as AuditLog
+    from tlog.recording.background import BackgroundWriter as BackgroundWriter
+    from tlog.recording.handler import TlogHandler as TlogHandler
     from tlog.tlogproof import ConsistencyProof as ConsistencyProof
     from tlog.tlogproof import Proof as Proof
     from tlog.verify import VerifiedConsistency as VerifiedConsistency
@@ -63,8 +63,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "audit": ("Report",),
-    "auditlog": ("AuditLog",),
-    "background": ("BackgroundWriter",),
+    "recording.auditlog": ("AuditLog",),
+    "recording.background": ("BackgroundWriter",),
     "checkpoint": ("Checkpoint",),
     "entry": ("Entry",),
     "errors": (
@@ -86,7 +86,7 @@ _HOMES = {
         "VerificationError",
     ),
     "events": ("Event",),
-    "handler": ("TlogHandler",),
+    "recording.handler": ("TlogHandler",),
     "index.query": ("Query",),
     "index.search": ("Index",),
     "keys": ("SigningKey", "VerifierKey"),

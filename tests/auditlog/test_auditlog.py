@@ -14,11 +14,11 @@ import pytest
 
 import tlog
 from tests.ledgers import ORIGIN, FaultyDisk, QuickDisk
-from tlog.auditlog import Stats
-from tlog.capture import host, process_user
 from tlog.context import correlated
 from tlog.index.store import IndexMismatchError
-from tlog.questions import severity
+from tlog.recording.auditlog import Stats
+from tlog.recording.capture import host, process_user
+from tlog.recording.questions import severity
 from tlog.storage.disk import Disk
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import tlog
 from tests.ledgers import ORIGIN, QuickDisk
-from tlog.anchor import Anchor
+from tlog.recording.anchor import Anchor
 from tlog.storage.disk import Files
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from flask import Flask, Response, request
 
-from tlog.background import BackgroundWriter
 from tlog.integrations.wsgi import TlogMiddleware
+from tlog.recording.background import BackgroundWriter
 
 
 def create_app(root: str, writer: BackgroundWriter, **options: Any) -> Flask:

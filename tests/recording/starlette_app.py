@@ -16,9 +16,9 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from tlog.background import BackgroundWriter
 from tlog.context import correlation_id
 from tlog.integrations.asgi import TlogMiddleware
+from tlog.recording.background import BackgroundWriter
 
 
 class HeaderUser(AuthenticationBackend):

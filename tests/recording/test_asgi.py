@@ -15,9 +15,9 @@ from tests.recording import starlette_app
 from tests.recording.programs import NAME, ORIGIN, check, events_of, partition_at
 from tests.recording.servers import free_port, serving
 from tests.recording.test_background import GatedDisk, on_disk
-from tlog.background import BackgroundWriter
 from tlog.events import Event
 from tlog.integrations.asgi import TlogMiddleware, scope_user
+from tlog.recording.background import BackgroundWriter
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Starlette would rather have another client than httpx

@@ -12,11 +12,11 @@ import pytest
 import tlog
 from tests.ledgers import FaultyDisk
 from tests.recording.programs import NAME, ORIGIN, check, partition_at
-from tlog.background import BackgroundWriter, Counters
 from tlog.errors import CommitUnknownError, Error, FormatError
 from tlog.events import Event
 from tlog.jsontext import encode_json
-from tlog.steady import SteadyAppender, opener
+from tlog.recording.background import BackgroundWriter, Counters
+from tlog.recording.steady import SteadyAppender, opener
 from tlog.storage.disk import Disk
 
 FAULTS = ("not done", "half done", "done")
@@ -127,7 +127,7 @@ def test_many_bytes_are_full_too(
     tmp_path: Path, writers: list[BackgroundWriter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The queue is bounded in bytes as well."""
-    monkeypatch.setattr("tlog.background.MAX_WAITING_BYTES", 1000)
+    monkeypatch.setattr("tlog.recording.background.MAX_WAITING_BYTES", 1000)
     disk = GatedDisk()
     partition = on_disk(tmp_path, disk)
     writers.append(writer := BackgroundWriter(lambda: partition, when_full="drop"))
@@ -194,7 +194,7 @@ def test_a_failing_disk_loses_and_repeats_nothing(
 
     again: how many operations after the first failure the second one comes.
     """
-    monkeypatch.setattr("tlog.background.FIRST_DELAY_S", 0.0)
+    monkeypatch.setattr("tlog.recording.background.FIRST_DELAY_S", 0.0)
     for number in itertools.count():
         root = tmp_path / str(number)
         disk = FaultyDisk(None, mode)
@@ -336,7 +336,7 @@ def test_what_the_writer_itself_logs_is_dropped(tmp_path: Path, writers: list[Ba
 
 def test_equal_events_are_both_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Looking for what is stored already counts: of two equal texts one may be there, and the other not yet."""
-    monkeypatch.setattr("tlog.background.FIRST_DELAY_S", 0.0)
+    monkeypatch.setattr("tlog.recording.background.FIRST_DELAY_S", 0.0)
     disk = FaultyDisk(None, "half done")
     partition = on_disk(tmp_path, disk)
     partition.append("same")

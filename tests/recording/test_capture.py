@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlog import capture
 from tlog.context import (
     MAX_CORRELATION_ID,
     accepted_correlation_id,
@@ -22,6 +21,7 @@ from tlog.context import (
 )
 from tlog.events import Event, uuid7
 from tlog.jsontext import parse_json
+from tlog.recording import capture
 
 
 class Unprintable:

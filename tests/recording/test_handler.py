@@ -15,7 +15,7 @@ from tests.recording.programs import NAME, ORIGIN, check, events_of, messages_of
 from tlog.context import correlated
 from tlog.errors import ConflictError, FormatError, NotFoundError
 from tlog.events import Event
-from tlog.handler import EXCLUDED, TlogHandler
+from tlog.recording.handler import EXCLUDED, TlogHandler
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_record_becomes_an_event(log: logging.Logger, tmp_path: Path, synchron
     assert (place["logger"], place["module"], place["thread"]) == ("app.orders", "test_handler", "MainThread")
     assert place["function"] == "test_a_record_becomes_an_event"
     assert {"line", "process", "host"} < set(place)
-    assert handler.counters == tlog.background.Counters(1, 1, 0, 0)
+    assert handler.counters == tlog.recording.background.Counters(1, 1, 0, 0)
 
 
 def test_synchronous_is_durable_on_return(log: logging.Logger, tmp_path: Path) -> None:
@@ -219,4 +219,4 @@ def test_bad_settings_are_refused(tmp_path: Path) -> None:
 def test_it_is_loaded_lazily() -> None:
     """Importing tlog does not import the handler; its name does."""
     assert tlog.TlogHandler is TlogHandler
-    assert "tlog.handler" in sys.modules
+    assert "tlog.recording.handler" in sys.modules

@@ -200,8 +200,8 @@ def test_what_atexit_functions_log_is_written(tmp_path: Path) -> None:
 
 
 OUTAGE_AT_END = """
-import tlog.background, tlog.lifecycle
-tlog.lifecycle.EXIT_TIMEOUT_S = tlog.background.EXIT_TIMEOUT_S = 0.5
+import tlog.recording.background, tlog.recording.lifecycle
+tlog.recording.lifecycle.EXIT_TIMEOUT_S = tlog.recording.background.EXIT_TIMEOUT_S = 0.5
 from tlog.storage.disk import Disk
 logging.config.dictConfig(config(capacity=5))
 log.info("stored")

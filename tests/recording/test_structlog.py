@@ -9,9 +9,9 @@ import pytest
 import structlog
 
 from tests.recording.programs import NAME, ORIGIN, events_of, partition_at
-from tlog.background import BackgroundWriter
 from tlog.context import correlated
 from tlog.integrations.structlog import TlogProcessor
+from tlog.recording.background import BackgroundWriter
 
 
 @pytest.fixture

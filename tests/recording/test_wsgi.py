@@ -12,11 +12,11 @@ import pytest
 from tests.recording import flask_app
 from tests.recording.programs import NAME, ORIGIN, check, events_of, partition_at
 from tests.recording.servers import free_port, serving
-from tlog.background import BackgroundWriter
 from tlog.context import correlation_id
 from tlog.events import Event
-from tlog.handler import TlogHandler
 from tlog.integrations.wsgi import TlogMiddleware
+from tlog.recording.background import BackgroundWriter
+from tlog.recording.handler import TlogHandler
 
 
 @pytest.fixture

@@ -76,5 +76,5 @@ def test_rich_is_loaded_for_charts_only(users: Shell) -> None:
     """--json needs no rich, and no command here needs jinja2 unless it writes a report."""
     program = "tlog_tools.main import cli as command"
     loaded = modules_after(program, ["stats", "--ledger", str(users.ledger), "--json"])
-    assert "tlog.stats" in loaded
+    assert "tlog.report.stats" in loaded
     assert loaded.isdisjoint({"rich", "jinja2", "tlog_tools.charts"})

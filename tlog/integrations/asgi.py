@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from tlog.background import BackgroundWriter
 from tlog.context import correlated
 from tlog.integrations.exchange import ANONYMOUS, HEADER, Exchange, Recorder, describe
+from tlog.recording.background import BackgroundWriter
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

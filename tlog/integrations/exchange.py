@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote_plus
 
-from tlog import capture
-from tlog.background import BackgroundWriter
 from tlog.context import accepted_correlation_id, correlation_id, new_correlation_id
 from tlog.events import uuid7
+from tlog.recording import capture
+from tlog.recording.background import BackgroundWriter
 
 ANONYMOUS = "anonymous"
 HEADER = "X-Request-ID"
@@ -45,7 +45,7 @@ class Exchange:
         self._ended = self._ended or time.perf_counter()
 
     def event(self, actor: Callable[[], Any], category: str, log: capture.Fields) -> capture.Fields:
-        """Return the event for `tlog.capture.fit`. actor: called now; what it raises is noted in the event."""
+        """Return the event for `capture.fit`. actor: called now; what it raises is noted in the event."""
         self.end()
         started, began = self._began
         latency = max((self._ended or began) - began, 0.0)

@@ -9,11 +9,11 @@ import time
 from collections.abc import MutableMapping
 from typing import Any
 
-from tlog import capture
-from tlog.background import BackgroundWriter
 from tlog.context import correlation_id
 from tlog.events import uuid7
-from tlog.handler import EXCLUDED
+from tlog.recording import capture
+from tlog.recording.background import BackgroundWriter
+from tlog.recording.handler import EXCLUDED
 
 SEVERITIES = {
     "notset": "debug", "debug": "debug", "info": "info", "msg": "info", "log": "info", "notice": "notice",
@@ -43,8 +43,8 @@ EventDict = MutableMapping[str, Any]
 class TlogProcessor:
     """Writes events; put it before the renderer. Never raises: what goes wrong is told to the writer's `on_error`.
 
-    writer: see `tlog.background.BackgroundWriter`. category, actor: of events that name none; the actor is the
-    process's user unless given. Fields are treated as those of a log record, see docs/logging.md, "What is recorded".
+    writer: see `tlog.BackgroundWriter`. category, actor: of events that name none; the actor is the process's user
+    unless given. Fields are treated as those of a log record, see docs/logging.md, "What is recorded".
     """
 
     def __init__(self, writer: BackgroundWriter, *, category: str = "system", actor: str | None = None) -> None:

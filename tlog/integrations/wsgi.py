@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from tlog.background import BackgroundWriter
 from tlog.context import correlated
 from tlog.integrations.exchange import ANONYMOUS, HEADER, Exchange, Recorder, describe
+from tlog.recording.background import BackgroundWriter
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -11,8 +11,8 @@ from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from rich.text import Text
 
-from tlog.shown import visible
-from tlog.stats import Statistics, time_line
+from tlog.report.shown import visible
+from tlog.report.stats import Statistics, time_line
 from tlog_tools import output
 
 WIDTH = 80

@@ -10,9 +10,9 @@ import click
 
 import tlog
 from tlog.note import MAX_NOTE_SIZE
-from tlog.report import MAX_SAMPLES, SAMPLES, make_report
-from tlog.reportpage import format_report
-from tlog.stats import Statistics, statistics
+from tlog.report.contents import MAX_SAMPLES, SAMPLES, make_report
+from tlog.report.page import format_report
+from tlog.report.stats import Statistics, statistics
 from tlog_tools import common, output
 
 

@@ -18,7 +18,7 @@ from tlog.bundle import MAX_ENTRY_SIZE
 from tlog.keys import MAX_VKEY_LENGTH
 from tlog.note import MAX_NOTE_SIZE
 from tlog.policy import MAX_POLICY_SIZE, NO_QUORUM, LogSignedCheckpoint
-from tlog.reportproofs import MAX_REPORT_SIZE, verify_report
+from tlog.report.proofs import MAX_REPORT_SIZE, verify_report
 from tlog.tlogproof import MAX_PROOF_SIZE
 from tlog_tools import output
 

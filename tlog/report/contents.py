@@ -1,6 +1,6 @@
 """Audit reports: what can be said about a partition and a range of time, and what proves it.
 
-`make_report` examines the partition now and gathers a value; `tlog.reportpage` makes one HTML file of it. What goes
+`make_report` examines the partition now and gathers a value; `tlog.report.page` makes one HTML file of it. What goes
 wrong on the way is part of the report: a log that does not verify is what a report is for.
 Source: docs/report.md.
 """

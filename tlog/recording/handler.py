@@ -13,11 +13,11 @@ import logging
 import threading
 from pathlib import Path
 
-from tlog import capture, lifecycle
-from tlog.background import CAPACITY, BackgroundWriter, Counters, WhenFull
 from tlog.context import correlation_id
 from tlog.events import uuid7
-from tlog.steady import SteadyAppender, opener
+from tlog.recording import capture, lifecycle
+from tlog.recording.background import CAPACITY, BackgroundWriter, Counters, WhenFull
+from tlog.recording.steady import SteadyAppender, opener
 
 EXCLUDED = frozenset({"tlog", "httpx", "httpcore", "urllib3", "requests"})
 """Loggers, with all below them, that are not written: our own, and those of HTTP clients that carry events away."""
@@ -36,8 +36,8 @@ class TlogHandler(logging.Handler):
 
     ledger: directory of the ledger. partition: its name. origin: creates the ledger with this origin prefix if there is
     none. category, actor: of events that name none; the actor is the process's user unless given. synchronous: records
-    are durable when the logging call returns; otherwise a thread writes them, see `tlog.background.BackgroundWriter`
-    for capacity, when_full, timeout_s and publish_every_s. level: as for every handler.
+    are durable when the logging call returns; otherwise a thread writes them, see `tlog.BackgroundWriter` for
+    capacity, when_full, timeout_s and publish_every_s. level: as for every handler.
 
     Raises: NotFoundError where there is no ledger and no origin, ConflictError where the ledger has another origin,
     FormatError. After that nothing is raised into the application: what goes wrong with a record goes to `handleError`.
@@ -88,7 +88,7 @@ class TlogHandler(logging.Handler):
 
     @property
     def counters(self) -> Counters:
-        """What became of the records in this process; see `tlog.background.Counters`."""
+        """What became of the records in this process; see `tlog.recording.background.Counters`."""
         behind = self._writer.counters
         return Counters(
             behind.accepted + self._written + self._failed,

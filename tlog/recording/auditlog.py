@@ -20,9 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
-from tlog import capture, lifecycle
 from tlog._strict import require_int
-from tlog.anchor import Anchor
 from tlog.audit import Report
 from tlog.checkpoint import Checkpoint
 from tlog.context import correlation_id
@@ -36,11 +34,13 @@ from tlog.integrate import Progress
 from tlog.jsontext import encode_json
 from tlog.ledger import Ledger
 from tlog.partition import Partition
-from tlog.questions import Level, at_least, nanoseconds, of_words, severity
 from tlog.receipt import Receipt
-from tlog.recording import ExcInfo, Record, Recording, exception_of, recorded
-from tlog.stats import statistics
-from tlog.steady import OpenPartition, SteadyAppender, opener
+from tlog.recording import capture, lifecycle
+from tlog.recording.anchor import Anchor
+from tlog.recording.calls import ExcInfo, Record, Recording, exception_of, recorded
+from tlog.recording.questions import Level, at_least, nanoseconds, of_words, severity
+from tlog.recording.steady import OpenPartition, SteadyAppender, opener
+from tlog.report.stats import statistics
 from tlog.tlogproof import Proof
 
 PARTITION = "audit"
@@ -75,8 +75,8 @@ class Stats:
 class AuditLog:
     """Records the events of an application in one partition. It may be used by any number of threads, and after forks.
 
-    where: the directory of a ledger, a partition, or what opens one in each process anew (`tlog.steady.opener`). name:
-    of the partition, where a directory is given. actor: of events that name none, the process's user unless given.
+    where: the directory of a ledger, a partition, or what opens one in each process anew (`steady.opener`). name: of
+    the partition, where a directory is given. actor: of events that name none, the process's user unless given.
     anchor: the file that keeps the checkpoint that was verified last, `verified/<partition>.checkpoint` in the ledger
     unless given. Raises: NotFoundError where there is no ledger (`open` creates one), FormatError.
     """
@@ -233,7 +233,7 @@ class AuditLog:
     ) -> Recording:
         """Return a context manager that records what is done in its `with` block as one event, when the block ends.
 
-        It gives the `tlog.recording.Record`, whose attributes may be set meanwhile. action, actor, target, category,
+        It gives the `calls.Record`, whose attributes may be set meanwhile. action, actor, target, category,
         metadata: as for `log`. fields: other attributes of the record, such as correlation_id, method, model, labels.
         The event has started, ended, latency_ms and outcome; an exception makes it a failure, with type, message and
         stack in `error`, and is raised again.

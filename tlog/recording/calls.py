@@ -20,10 +20,10 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import orjson
 
-from tlog import capture
 from tlog.context import correlated, correlation_id
 from tlog.events import OUTCOMES, Event, uuid7
 from tlog.receipt import Receipt
+from tlog.recording import capture
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,7 +47,7 @@ class Record:
     """What will be recorded of a call; its attributes may be set until the call ends, as fields of an event.
 
     Whatever is set is recorded: what does not fit its field goes to `data`, and what JSON cannot carry becomes its
-    repr, as in `tlog.capture`. outcome: of a call that returns, success unless set; of one that raises, failure.
+    repr, as in `capture`. outcome: of a call that returns, success unless set; of one that raises, failure.
     severity: info, or error for a failure, unless set. receipt: where the event lies in the log, None before it does.
     """
 

@@ -16,10 +16,10 @@ from tlog.errors import StorageError, VerificationError
 from tlog.events import SEVERITIES
 from tlog.index.counts import Counts, Values
 from tlog.index.fields import Fields, format_time
-from tlog.report import GRAVEST, AuditReport, Problem
-from tlog.reportproofs import CHECKPOINT, LISTED, PROOF, SHOWN, shown_values
-from tlog.shown import cut, visible
-from tlog.stats import time_line
+from tlog.report.contents import GRAVEST, AuditReport, Problem
+from tlog.report.proofs import CHECKPOINT, LISTED, PROOF, SHOWN, shown_values
+from tlog.report.shown import cut, visible
+from tlog.report.stats import time_line
 
 if TYPE_CHECKING:
     from jinja2 import Environment

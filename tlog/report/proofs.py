@@ -16,7 +16,7 @@ from tlog.entry import Entry
 from tlog.errors import FormatError, VerificationError
 from tlog.note import MAX_NOTE_SIZE
 from tlog.policy import Policy, VerifiedCheckpoint
-from tlog.shown import cut, visible
+from tlog.report.shown import cut, visible
 from tlog.tlogproof import MAX_PROOF_SIZE, Proof
 from tlog.verify import VerifiedEntry, verify_proof
 

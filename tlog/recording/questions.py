@@ -11,9 +11,9 @@ from typing import cast
 
 from tlog.errors import FormatError
 from tlog.events import SEVERITIES, Severity
-from tlog.handler import SEVERITIES as LEVELS
 from tlog.index.fields import parse_time
 from tlog.index.query import Condition, Query, Value
+from tlog.recording.handler import SEVERITIES as LEVELS
 
 Level = str | int
 """A severity of RFC 5424 or a level of `logging`, by name in any case, or a level of `logging` as a number."""

@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tlog import lifecycle
 from tlog.errors import CommitUnknownError, ConflictError, Error, FormatError, NotFoundError, RefusedItemError
 from tlog.ledger import Ledger
 from tlog.partition import Partition
 from tlog.receipt import Receipt
+from tlog.recording import lifecycle
 
 OpenPartition = Callable[[], Partition]
 """Returns a partition that nobody else uses; called once in each process that appends."""

@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from tlog import lifecycle
 from tlog.errors import FormatError
 from tlog.events import Event
 from tlog.jsontext import encode_json
-from tlog.lifecycle import EXIT_TIMEOUT_S
-from tlog.steady import OpenPartition, SteadyAppender, opener
+from tlog.recording import lifecycle
+from tlog.recording.lifecycle import EXIT_TIMEOUT_S
+from tlog.recording.steady import OpenPartition, SteadyAppender, opener
 
 CAPACITY, MAX_WAITING_BYTES = 10_000, 1 << 26
 """Events, and bytes of their JSON text, that are accepted and not durable yet, at which callers wait."""
@@ -68,7 +68,7 @@ class _Here(threading.local):
 class BackgroundWriter:
     """Writes events into a partition from a thread of its own. It may be used from any number of threads.
 
-    open_partition: see `tlog.steady`. capacity: events that may wait. when_full: "block" lets callers wait for room,
+    open_partition: see `steady`. capacity: events that may wait. when_full: "block" lets callers wait for room,
     "drop" drops the event. timeout_s: seconds that callers wait at most before the event is dropped, None for ever.
     publish_every_s: publishes after events were written, at most this often, and at `close`; None never does.
     on_error: told of failed writes (once until one succeeds), refused events and publications that failed, by the
@@ -98,7 +98,7 @@ class BackgroundWriter:
 
     @classmethod
     def at(cls, ledger: str | Path, partition: str, *, origin: str | None = None, **options: Any) -> Self:
-        """Return a writer into a partition of a ledger; see `tlog.steady.opener`. options: those of the class."""
+        """Return a writer into a partition of a ledger; see `steady.opener`. options: those of the class."""
         return cls(opener(ledger, partition, origin=origin), **options)
 
     def forget(self) -> None:

@@ -1,0 +1,1 @@
+"""How applications record: calls, log records and requests become events, through failures and forks."""

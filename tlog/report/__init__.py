@@ -1,0 +1,1 @@
+"""What auditors read: statistics, and a report whose proofs they check."""
