@@ -37,6 +37,7 @@ def main() -> None:
     prove_one()
     prove_growth()
     check_everything()
+    ask()
     tamper()
     seconds = time.perf_counter() - started
     say(f"All as it should be, in {seconds:.1f} s. The files are in {OUT.relative_to(HERE.parent)}.")
@@ -92,6 +93,18 @@ def check_everything() -> None:
         "tlog verify commits --checkpoint auditor/kept.checkpoint",
         shows="anchored by auditor/kept.checkpoint (size 2,000)",
     )
+
+
+def ask() -> None:
+    """The index answers a question; a report is made, and its proofs are checked by somebody else."""
+    heading("Questions, and a report that its reader checks")
+    question = "actor=dev-4e1ff006 since=2011-01-01 until=2011-02-01"
+    run(f"tlog query commits '{question}' --limit 3", shows="index covers 0..3806 of 3806 entries")
+    run(
+        "tlog report commits --checkpoint auditor/kept.checkpoint -o auditor/report.html",
+        shows="auditor/report.html",
+    )
+    run("tlog-verify --report report.html --key commits.vkey", inside=OUT / "auditor", shows="proved", lines=1)
 
 
 def tamper() -> None:
