@@ -104,3 +104,14 @@ def test_signers_of_an_untrusted_note_are_listed(count: int, shown: int) -> None
     more = f" and {count - shown} more" if count > shown else ""
     assert str(caught.value) == f"no known key has signed the note; the signers are {listed}{more}"
     assert caught.value.note == note.raw
+
+
+@pytest.mark.parametrize(
+    ("origin", "tree_size", "field"),
+    [("two\nlines", 0, "checkpoint origin"), ("", 0, "checkpoint origin"), ("a", True, "checkpoint tree size")],
+)
+def test_a_checkpoint_names_the_field_that_is_wrong(origin: str, tree_size: int, field: str) -> None:
+    """An origin of two lines or none, a size that is no number: the error names which of them."""
+    with pytest.raises(FormatError) as caught:
+        Checkpoint(origin, tree_size, bytes(32))
+    assert caught.value.what == field
