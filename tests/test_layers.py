@@ -83,7 +83,7 @@ LAYERS: tuple[tuple[int, tuple[str, ...]], ...] = (
     ),
     # The package itself only gives the public names of the modules above; nothing in tlog may import it.
     (8, ("tlog",)),
-    (9, ("tlog_tools.*", "tlog_server.*")),
+    (9, ("tlog_server.*", "tlog_tools.*")),
 )
 PACKAGES = {
     "tlog": ROOT / "tlog",

@@ -17,6 +17,7 @@ from tlog.errors import CorruptLedgerError, NotFoundError
 from tlog.hashing import leaf_hashes
 from tlog.integrate import TILE_BATCH, Progress
 from tlog.keys import VerifierKey
+from tlog.site import vkey_file
 from tlog.storage.disk import Files
 from tlog.storage.segments import SegmentReader
 from tlog.tile import TILE_WIDTH, Bundle, Tile, edge_tiles
@@ -77,7 +78,7 @@ def export(
             found=builder.root().hex(),
         )
     site.flush()
-    site.add_file(directory / "vkey", f"{vkey}\n".encode())
+    site.add_file(directory / "vkey", vkey_file(vkey))
     site.flush()
     site.add_file(directory / "checkpoint", checkpoint.raw)
     site.flush()

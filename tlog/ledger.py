@@ -201,6 +201,16 @@ class Ledger:
                 )
             return found
 
+    def existing(self, name: str) -> Partition:
+        """Return a partition that was created; of names that strangers make up nothing is kept.
+
+        Raises: NotFoundError where there is none of this name, FormatError for names that are not allowed.
+        """
+        check_partition_name(name)
+        if not self._files.exists(self.path / "partitions" / name):
+            raise NotFoundError(f"partition {name}: there is none in {self.path}; 'tlog list' shows those that are")
+        return self.partition(name)
+
     def partitions(self) -> list[str]:
         """Return the names of the partitions that exist, sorted. Directories with other names are passed over."""
         names = []

@@ -31,6 +31,7 @@ from tlog.reader import TileReader
 from tlog.receipt import BulkReceipt, PendingReceipt, Receipt
 from tlog.seal import SealReport, seal
 from tlog.sequencer import Clock, Sequencer
+from tlog.site import Site
 from tlog.storage.checkpoints import CheckpointFiles
 from tlog.storage.disk import Files
 from tlog.storage.keyfiles import KeyFiles
@@ -239,19 +240,20 @@ class Partition:
         self._require()
         return (self._prover.published() if tree_size is None else self._prover.at(tree_size))[0]
 
-    def prove(self, seq: int) -> Proof:
+    def prove(self, seq: int, tree_size: int | None = None) -> Proof:
         """Return the proof that an entry is in the published tree; it carries the entry and the checkpoint.
 
-        Raises: NotFoundError where the published checkpoint does not cover the entry yet; CorruptLedgerError,
+        tree_size: a smaller size for which a checkpoint was signed; the proof is under that one then.
+        Raises: NotFoundError where the checkpoint does not cover the entry; CorruptLedgerError,
         TileMismatchError where the files do not bear the proof out. Cost: a few tiles, from memory where they were used
         lately.
         """
-        return self.prove_many([seq])[0]
+        return self.prove_many([seq], tree_size)[0]
 
-    def prove_many(self, seqs: Sequence[int]) -> list[Proof]:
+    def prove_many(self, seqs: Sequence[int], tree_size: int | None = None) -> list[Proof]:
         """Return a proof for each of `seqs`, all under one checkpoint; runs cost less. Raises: as `prove`."""
         self._require()
-        return self._prover.prove(seqs)
+        return self._prover.prove(seqs, tree_size)
 
     def prove_consistency(self, old_size: int, new_size: int | None = None) -> ConsistencyProof:
         """Return the proof that the tree of `old_size` entries is a prefix of the published one.
@@ -307,6 +309,12 @@ class Partition:
             signed_sizes=(signed.tree_size for signed in self.checkpoints.all()),
             progress=progress,
         )
+
+    @property
+    def site(self) -> Site:
+        """What `export` writes, one resource at a time. Raises: NotFoundError where there is no such partition."""
+        self._require()
+        return Site(self._prover, self.checkpoints, self.segments)
 
     def seal(self, *, progress: Progress | None = None) -> SealReport:
         """Compress the complete segments that the published tree covers. Raises: CorruptLedgerError, StorageError."""

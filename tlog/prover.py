@@ -74,18 +74,37 @@ class Prover:
             raise NotFoundError(message)
         return self._authenticated(found)
 
-    def prove(self, seqs: Sequence[int]) -> list[Proof]:
-        """Return a proof for each of `seqs`, all under the published checkpoint, each with the entry's line.
+    def tree_of(self, tree_size: int | None) -> tuple[Checkpoint, TileReader]:
+        """Return the published checkpoint and its tree, or those of a smaller tree size that was signed.
 
+        Raises: NotFoundError, also where the size is larger than the published one: a checkpoint that was signed and is
+        not published yet is nobody's business. FormatError.
+        """
+        published = self.published()
+        if tree_size is None or require_int(tree_size, "tree size") == published[0].tree_size:
+            return published
+        if tree_size > published[0].tree_size:
+            raise NotFoundError(
+                f"checkpoint of size {tree_size}: the published one of partition {self._paths.name} is of size "
+                f"{published[0].tree_size}"
+            )
+        return self.at(tree_size)
+
+    def prove(self, seqs: Sequence[int], tree_size: int | None = None) -> list[Proof]:
+        """Return a proof for each of `seqs`, all under one checkpoint, each with the entry's line.
+
+        tree_size: of the checkpoint, the published one unless given.
         Raises: NotFoundError where the checkpoint does not cover an entry; CorruptLedgerError, TileMismatchError where
         the files do not bear a proof out. Memory: the proofs, and 1,024 entries.
         """
-        checkpoint, tree = self.published()
+        checkpoint, tree = self.tree_of(tree_size)
         for seq in seqs:
             if not 0 <= whole(seq) < tree.tree_size:
+                kind, remedy = "published checkpoint", f"'tlog publish {self._paths.name}' covers all"
+                if tree_size is not None:
+                    kind, remedy = "checkpoint asked for", "ask for a later one"
                 raise NotFoundError(
-                    f"entry {seq}: the published checkpoint covers {tree.tree_size} entries of {self._paths.name}; "
-                    f"'tlog publish {self._paths.name}' covers all"
+                    f"entry {seq}: the {kind} covers {tree.tree_size} entries of {self._paths.name}; {remedy}"
                 )
         proofs: list[Proof] = []
         for start in range(0, len(seqs), BATCH):
@@ -100,9 +119,7 @@ class Prover:
 
         Raises: NotFoundError, FormatError, TileMismatchError.
         """
-        checkpoint, tree = self.published()
-        if new_size is not None and require_int(new_size, "new tree size") != checkpoint.tree_size:
-            checkpoint, tree = self.at(new_size)
+        checkpoint, tree = self.tree_of(new_size)
         return ConsistencyProof(old_size, tree.consistency_proof(old_size), checkpoint)
 
     def _authenticated(self, checkpoint: Checkpoint) -> tuple[Checkpoint, TileReader]:

@@ -1,19 +1,26 @@
 """S4, Go CVE-2026-56864 and CVE-2026-42501: what came along with a proven record was believed too.
 
-Lookups over HTTP, with 404s and timeouts, are tested with the server.
+Over HTTP: a lookup whose index lies, and refusals. Timeouts are tested with the client.
 """
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
+from tests.ledgers import NAME, QuickDisk, create
 from tests.statements import LOG_VKEY, checkpoint, entry_lines, inclusion_path, inclusion_proof
 from tlog import Policy, verify_proof
 from tlog.errors import Error, FormatError, ProofError, VerificationError
+from tlog.index.fields import Fields, document
+from tlog.index.search import Index, index_path
 from tlog.tlogproof import Proof
+from tlog_server.app import create_app
 
 POLICY = Policy.for_log(LOG_VKEY)
 LINES = entry_lines(8)
@@ -74,3 +81,24 @@ def test_s04_no_proof_no_entry() -> None:
         verify_proof(bare, policy=POLICY)
     with pytest.raises(ProofError):
         verify_proof(replace(bare, hashes=()), policy=POLICY, entry=LINES[3])
+
+
+def test_s04_lookups_over_http(tmp_path: Path) -> None:
+    """An index that names another entry for an id leads to no answer, and a refusal is no proof of anything."""
+    partition = create(tmp_path, disk=QuickDisk())
+    partition.append_many({"id": f"event-{seq}", "actor": "alice"} for seq in range(4))
+    partition.publish()
+    with Index(partition) as index:
+        index.catch_up()
+    client = create_app(tmp_path).test_client()
+    policy = Policy.for_log(partition.vkey)
+    url = f"/{NAME}/proof/inclusion?id=event-"
+    assert verify_proof(client.get(f"{url}2").data, policy=policy).entry.seq == 2
+    with closing(sqlite3.connect(index_path(partition))) as database, database:
+        lie = document(Fields.of_entry(partition.entry(2))).terms
+        database.execute("INSERT INTO terms (rowid, text) VALUES (1, ?)", (lie,))
+    for event, status in (("2", 500), ("9", 404)):
+        answer = client.get(url + event)
+        assert answer.status_code == status
+        with pytest.raises(Error):
+            verify_proof(answer.data, policy=policy)

@@ -113,6 +113,7 @@ def verify(users: tlog.Partition, kept: tlog.Checkpoint) -> None:
     proof = users.prove(0)
     assert_type(proof, tlog.Proof)
     assert_type(users.prove_many([0, 1]), list[tlog.Proof])
+    assert users.prove(0, kept.tree_size).checkpoint == kept
     assert_type(tlog.Proof.parse(str(proof)), tlog.Proof)
     verified = tlog.verify_proof(str(proof), policy=policy, entry=None)
     assert_type(verified, tlog.VerifiedEntry)

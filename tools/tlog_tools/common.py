@@ -68,10 +68,7 @@ def passphrase() -> bytes | None:
 
 def existing(ledger: tlog.Ledger, name: str) -> tlog.Partition:
     """Return a partition that was created. Raises: NotFoundError."""
-    partition = ledger.partition(name)
-    if not partition.exists:
-        raise tlog.NotFoundError(f"partition {name}: there is none in {ledger.path}; 'tlog list' shows those that are")
-    return partition
+    return ledger.existing(name)
 
 
 def chosen(ledger: tlog.Ledger, name: str | None) -> list[str]:

@@ -40,6 +40,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "verify": ("check", "Check every entry, tile and checkpoint."),
         "fsck": ("check", "Rebuild and compare what is derived from the entries."),
     },
+    "Serve": {
+        "serve": ("serve", "Serve checkpoints, tiles, entries and proofs over HTTP."),
+    },
 }
 """The commands by section: the module that has each, and its line in `tlog --help`."""
 
