@@ -16,7 +16,8 @@ from tlog.errors import CorruptLedgerError, TileMismatchError
 from tlog.storage.disk import Disk, Files
 from tlog.stretch import HASH_ONLY, STRETCH_ENTRIES, examine, stretch_of, whole_stretches
 
-ENTRIES = 3 * STRETCH_ENTRIES + 300
+SEGMENT = 1 << 16
+ENTRIES = 3 * SEGMENT + 300
 
 
 class OwnDisk(Disk):
@@ -46,7 +47,7 @@ def copied(grown: Path, tmp_path: Path) -> Path:
 
 def segment(ledger: Path, number: int) -> Path:
     """Return the path of the segment with this number."""
-    return ledger / f"partitions/users/segments/{number * STRETCH_ENTRIES:020d}.jsonl"
+    return ledger / f"partitions/users/segments/{number * SEGMENT:020d}.jsonl"
 
 
 def alter(path: Path, offset: int) -> None:
@@ -83,18 +84,18 @@ def test_a_flipped_bit_in_any_stretch_is_named(copied: Path, number: int) -> Non
     alter(path, sum(len(text) + 1 for text in path.read_bytes().split(b"\n")[:200]) + line.index(b'"data":') + 7)
     with pytest.raises(CorruptLedgerError, match="hash is not the hash") as caught:
         tlog.Ledger.open(copied).partition("users").verify()
-    assert caught.value.seq == number * STRETCH_ENTRIES + 200
+    assert caught.value.seq == number * SEGMENT + 200
 
 
 def test_a_replaced_stretch_does_not_join(copied: Path) -> None:
     """A segment that is a chain in itself, but not the continuation, is refused at its first entry."""
     other = tlog.Ledger.create(copied.parent / "other", origin="audit.example.com").partition("users")
-    other.append_many(str(number) for number in range(2 * STRETCH_ENTRIES))
+    other.append_many(str(number) for number in range(2 * SEGMENT))
     segment(copied, 1).unlink()
     shutil.copy(segment(other.paths.ledger, 1), segment(copied, 1))
     with pytest.raises(CorruptLedgerError, match="prev_hash") as caught:
         tlog.Ledger.open(copied).partition("users").verify()
-    assert caught.value.seq == STRETCH_ENTRIES
+    assert caught.value.seq == SEGMENT
 
 
 @pytest.mark.parametrize("tile", ["0/300", "1/001", "2/000.p/3"])
@@ -111,14 +112,14 @@ def test_a_damaged_stretch_is_not_signed(copied: Path) -> None:
     """Publishing names the first bad entry and signs nothing, when workers did the reading."""
     users = tlog.Ledger.open(copied).partition("users")
     before = users.checkpoint()
-    users.append_many(range(3 * STRETCH_ENTRIES))
+    users.append_many(range(3 * SEGMENT))
     users.reopen()  # what was examined while appending is forgotten
     path = segment(copied, 4)
     alter(path, path.stat().st_size // 2)
     with pytest.raises(CorruptLedgerError) as caught:
         users.publish()
     assert caught.value.seq is not None
-    assert caught.value.seq // STRETCH_ENTRIES == 4
+    assert caught.value.seq // SEGMENT == 4
     assert users.checkpoint() == before
 
 

@@ -25,8 +25,8 @@ from tlog.tile import TILE_WIDTH, Tile
 HASH_ONLY, CHECK_CHAIN, WRITE_TILES, COMPARE_TILES = "hash", "chain", "write", "compare"
 """Leaves and nodes are hashed in all modes, the chain is checked in all but the first; tiles are stored or compared."""
 
-STRETCH_ENTRIES = 1 << 16
-"""Entries of a stretch: as many as a segment usually has, and a perfect subtree."""
+STRETCH_ENTRIES = 1 << 14
+"""Entries of a stretch: a perfect subtree, small enough that the last one of a bulk does not keep one core waiting."""
 
 
 class Stretch(NamedTuple):

@@ -31,8 +31,8 @@ from tlog.stretch import STRETCH_ENTRIES, WRITE_TILES, Examined, Stretch, stretc
 NOTED_ENTRIES = 1024
 """Entries that are written at once from which on it is worth noting their leaf hashes."""
 
-MAX_WAITING = 8
-MAX_BEGUN = 256
+MAX_WAITING = 32
+MAX_BEGUN = 1024
 """Stretches that wait for a worker, and that were begun and not asked for yet, before others are left to `publish`."""
 
 _LENGTH = struct.Struct(">I")
@@ -123,7 +123,7 @@ class Ahead:
         """Take the leaf hashes of durable entries from the seq `first` on; begin with stretches that are whole.
 
         Less than two whole stretches are not worth a process, and what the workers can't keep up with waits for
-        `publish`. Memory: 32 bytes an entry for at most ten stretches.
+        `publish`. Memory: 32 bytes an entry for at most 34 stretches.
         """
         if first != self._next:
             self._start, self._is_going_on = first + -first % STRETCH_ENTRIES, False
