@@ -9,9 +9,10 @@ from flask import Flask, Response, g
 
 from tlog.ledger import Ledger
 from tlog_server import problems
-from tlog_server.asking import LEDGER, check_request
+from tlog_server.asking import LEDGER, SETTINGS, check_request
 from tlog_server.health import health
 from tlog_server.proofs import proofs
+from tlog_server.settings import Settings
 from tlog_server.static_log import static_log
 
 BLUEPRINTS = (health, static_log, proofs)
@@ -26,14 +27,16 @@ SECURITY_HEADERS = {
 """What every answer carries, errors too."""
 
 
-def create_app(ledger: str | Path | Ledger) -> Flask:
+def create_app(ledger: str | Path | Ledger, settings: Settings | None = None) -> Flask:
     """Return the WSGI application that serves a ledger.
 
     ledger: its directory, or the ledger itself, which the caller closes. Reading needs no private key.
+    settings: the defaults unless given.
     Raises: NotFoundError where there is no ledger, FormatError naming the setting of `tlog.toml` that is wrong.
     """
     app = Flask("tlog_server", static_folder=None, template_folder=None)
     app.config[LEDGER] = ledger if isinstance(ledger, Ledger) else Ledger.open(ledger)
+    app.config[SETTINGS] = Settings() if settings is None else settings
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.before_request(_begin)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from flask import current_app, request
@@ -12,10 +13,17 @@ from tlog._strict import MAX_TREE_SIZE, parse_decimal
 from tlog.errors import FormatError, NotFoundError
 from tlog.ledger import Ledger
 from tlog.partition import Partition
+from tlog_server.access import require
 from tlog_server.problems import RefusedError
+from tlog_server.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 LEDGER = "TLOG_LEDGER"
 """The name under which the application's configuration holds its ledger."""
+
+SETTINGS = "TLOG_SETTINGS"
+"""The name under which it holds its settings."""
 
 MAX_URL_LENGTH = 2048
 MAX_PARAMETERS = 8
@@ -29,8 +37,18 @@ def check_request() -> None:
     if raw and _path_of(raw) != quote(request.root_path + request.path, safe="/:@!$&'()*+,;=~"):
         raise RefusedError(404, "There is no resource with this path; paths here need no percent signs.")
     has_body = bool(request.content_length) or "HTTP_TRANSFER_ENCODING" in request.environ
-    if has_body and request.routing_exception is None:
+    if has_body and request.routing_exception is None and not _reads_body():
         raise RefusedError(413, "Send no body: this resource reads none.")
+
+
+def reads_body(view: F) -> F:
+    """Mark a handler as one that reads the request's body; to all others none may be sent."""
+    view.reads_body = True  # type: ignore[attr-defined]
+    return view
+
+
+def _reads_body() -> bool:
+    return getattr(current_app.view_functions.get(request.endpoint or ""), "reads_body", False)
 
 
 def _path_of(target: str) -> str | None:
@@ -47,8 +65,18 @@ def ledger() -> Ledger:
     return found
 
 
+def settings() -> Settings:
+    """Return the application's settings."""
+    found: Settings = current_app.config[SETTINGS]
+    return found
+
+
 def partition(name: str) -> Partition:
-    """Return the partition that a path names. Raises: RefusedError where there is none."""
+    """Return the partition that a path names, for reading.
+
+    Raises: RefusedError where the caller may not read it, and where there is none.
+    """
+    require("read", name)
     try:
         return ledger().existing(name)
     except (NotFoundError, FormatError) as err:
