@@ -164,7 +164,7 @@ BAD = {
     "log key twice": (f"log {LOG_VKEY}\nlog {RENAMED_LOG}\nquorum none\n", "line 2: .* belongs to a log already"),
     "witness without vkey": ("witness w1\nquorum none\n", "line 1: the form is"),
     "witness with log key": (f"witness w1 {LOG_VKEY}\nquorum w1\n", "a witness needs a key of signature type 0x04"),
-    "witness with ML-DSA-44 key": (f"witness w1 {_vkey_of_type(6)}\nquorum w1\n", "ML-DSA-44 cosignature. is not"),
+    "witness with ML-DSA-44 key": (f"witness w1 {_vkey_of_type(6)}\nquorum w1\n", "an ML-DSA-44 public key is 1312"),
     "witness named none": (f"witness none {W[1]}\nquorum none\n", "'none' is reserved"),
     "witness key twice": (f"{WITNESS1}witness w2 {RENAMED}\nquorum w1\n", "line 2: .* belongs to a witness already"),
     "name twice": (f"{WITNESS1}witness w1 {W[2]}\nquorum w1\n", "line 2: the name 'w1' is defined already"),

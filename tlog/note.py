@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tlog._strict import format_base64, parse_base64
 from tlog.cosignature import Cosignature, cosign, verify_cosignature
 from tlog.errors import FormatError, SignatureError, UntrustedNoteError
-from tlog.keys import ED25519_COSIGNATURE, KEY_ID_SIZE, Signer, VerifierKey, check_key_name
+from tlog.keys import COSIGNATURES, KEY_ID_SIZE, Signer, VerifierKey, check_key_name
 
 MAX_NOTE_SIZE = 1 << 20
 """Bytes of a signed note: room for 100 post-quantum signatures of 5 kB each, and a text as long."""
@@ -160,7 +160,7 @@ def sign_line(signer: Signer, text: bytes, *, timestamp_s: int | None = None) ->
     timestamp_s: POSIX seconds, needed for a cosigner and used by no other. Raises: FormatError.
     """
     key = signer.verifier_key
-    if key.key_type == ED25519_COSIGNATURE:
+    if key.key_type in COSIGNATURES:
         if timestamp_s is None:
             raise FormatError(f"key {key.name}", "a cosigner needs a timestamp to sign")
         return NoteSignature(key.name, key.key_id, cosign(text, signer, timestamp_s).payload)
@@ -174,7 +174,7 @@ def verify_line(key: VerifierKey, text: bytes, signature: NoteSignature) -> None
     """
     if (signature.name, signature.key_id) != (key.name, key.key_id):
         raise SignatureError(key.name, key.key_id)
-    if key.key_type == ED25519_COSIGNATURE:
+    if key.key_type in COSIGNATURES:
         try:
             cosignature = Cosignature.decode(signature.name, signature.key_id, signature.signature)
         except FormatError as err:

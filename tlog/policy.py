@@ -15,7 +15,7 @@ from tlog._strict import parse_decimal, require_int
 from tlog.checkpoint import Checkpoint
 from tlog.cosignature import Cosignature
 from tlog.errors import FormatError, PolicyError, UnknownOriginError, UntrustedNoteError
-from tlog.keys import ED25519_COSIGNATURE, ED25519_NOTE, VerifierKey
+from tlog.keys import COSIGNATURES, ED25519_NOTE, ML_DSA_44_COSIGNATURE, VerifierKey
 from tlog.note import open_note
 
 MAX_POLICY_SIZE = 1 << 20
@@ -34,7 +34,7 @@ _FORBIDDEN_IN_WORD = re.compile("[\x00-\x20\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class PolicyLog:
-    """A log that is believed. key: of signature type 0x01, its name is the log's origin. url: opaque, or None."""
+    """A log that is believed. key: of signature type 0x01 or 0x06, named as the log's origin. url: opaque, or None."""
 
     key: VerifierKey
     url: str | None = None
@@ -42,7 +42,7 @@ class PolicyLog:
 
 @dataclass(frozen=True, slots=True)
 class PolicyWitness:
-    """A witness. name: its name in the policy only. key: of signature type 0x04. url: opaque, or None."""
+    """A witness. name: its name in the policy only. key: of signature type 0x04 or 0x06. url: opaque, or None."""
 
     name: str
     key: VerifierKey
@@ -172,16 +172,19 @@ class Policy:
         if log_key is None:
             message = f"no key of the log {parsed.origin} has signed the checkpoint"
             raise UntrustedNoteError(message, parsed.raw)
-        # (4) Which witnesses have cosigned.
-        signed = {key for key, _ in opened.verified}
+        # (4) Which witnesses have cosigned. A cosignature without a time does not say that the tree is the largest.
+        witness_keys = {witness.key for witness in self.witnesses}
+        cosigned = [
+            (key, Cosignature.decode(line.name, line.key_id, line.signature))
+            for key, line in opened.verified
+            if key in witness_keys
+        ]
+        cosigned = [(key, cosignature) for key, cosignature in cosigned if cosignature.timestamp_s]
+        signed = {key for key, _ in cosigned}
         return LogSignedCheckpoint(
             checkpoint=parsed,
             log_key=log_key,
-            cosignatures=tuple(
-                Cosignature.decode(line.name, line.key_id, line.signature)
-                for key, line in opened.verified
-                if key.key_type == ED25519_COSIGNATURE
-            ),
+            cosignatures=tuple(cosignature for _, cosignature in cosigned),
             witnesses_met=tuple(_shown(witness.name) for witness in self.witnesses if witness.key in signed),
             witnesses_missing=tuple(_shown(witness.name) for witness in self.witnesses if witness.key not in signed),
             quorum=self._quorum_in_words(),
@@ -272,14 +275,14 @@ class _Rules:
     def add_log(self, log: PolicyLog) -> None:
         self._check_url(log.url)
         self._check_count(self.logs, "logs")
-        self._check_key(log.key, ED25519_NOTE, self._log_keys, "log")
+        self._check_key(log.key, (ED25519_NOTE, ML_DSA_44_COSIGNATURE), self._log_keys, "log")
         self.logs.append(log)
 
     def add_witness(self, witness: PolicyWitness) -> None:
         self._check_url(witness.url)
         self._check_count(self.witnesses, "witnesses")
         self._check_new_name(witness.name)
-        self._check_key(witness.key, ED25519_COSIGNATURE, self._witness_keys, "witness")
+        self._check_key(witness.key, COSIGNATURES, self._witness_keys, "witness")
         self._names.add(witness.name)
         self.witnesses.append(witness)
 
@@ -313,9 +316,10 @@ class _Rules:
         shorthand = {"any": 1, "all": count}
         return shorthand[word] if word in shorthand else parse_decimal(word, f"{self.what}: threshold")
 
-    def _check_key(self, key: VerifierKey, key_type: int, seen: set[bytes], role: str) -> None:
-        if key.key_type != key_type:
-            reason = f"a {role} needs a key of signature type {key_type:#04x}, {key.name} has {key.key_type:#04x}"
+    def _check_key(self, key: VerifierKey, key_types: Collection[int], seen: set[bytes], role: str) -> None:
+        if key.key_type not in key_types:
+            types = " or ".join(f"{key_type:#04x}" for key_type in key_types)
+            reason = f"a {role} needs a key of signature type {types}, {key.name} has {key.key_type:#04x}"
             raise FormatError(self.what, reason)
         if key.public_key in seen:
             raise FormatError(self.what, f"the public key of {key.name} belongs to a {role} already")
