@@ -6,21 +6,39 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
 
 from tlog.errors import FormatError, NotFoundError
-from tlog.keys import MAX_PEM_SIZE, MAX_VKEY_LENGTH, SigningKey, VerifierKey
+from tlog.keys import ED25519_NOTE, MAX_PEM_SIZE, MAX_VKEY_LENGTH, SigningKey, VerifierKey
 from tlog.storage.disk import Files
-from tlog.storage.layout import PartitionPaths
 
 PRIVATE_MODE = 0o600
 
 
-class KeyFiles:
-    """The key files of one partition."""
+class KeyPaths(Protocol):
+    """Where the files of one key lie; `PartitionPaths` says it of a partition's."""
 
-    def __init__(self, files: Files, paths: PartitionPaths) -> None:
+    @property
+    def keys(self) -> Path:
+        """The directory, made with mode 0700 if it is missing."""
+
+    @property
+    def private_key(self) -> Path:
+        """The private key."""
+
+    @property
+    def verifier_key(self) -> Path:
+        """The verifier key."""
+
+
+class KeyFiles:
+    """The files of one key."""
+
+    def __init__(self, files: Files, paths: KeyPaths, key_type: int = ED25519_NOTE) -> None:
         self._files = files
         self._paths = paths
+        self._key_type = key_type
 
     def exist(self) -> bool:
         """Whether there is a private key."""
@@ -53,7 +71,7 @@ class KeyFiles:
                 raise FormatError(str(path), f"its mode is {mode:04o}, so others may read the key; chmod 600 it")
             pem = self._files.disk.read_at(fd, MAX_PEM_SIZE + 1, 0, path)
         try:
-            key = SigningKey.from_pem(origin, pem, passphrase)
+            key = SigningKey.from_pem(origin, pem, passphrase, self._key_type)
         except FormatError as err:
             raise FormatError(str(path), err.reason) from err
         return key
