@@ -69,7 +69,7 @@ BENCH_RUN = $(BENCH)/bin/python -m bench $(1) $(if $(OUTPUT),--output "$(OUTPUT)
 $(BENCH_STAMP): pyproject.toml requirements.lock bench/constraints.txt
 	@$(FIND_PYTHON); echo "creating $(BENCH) with $$("$$python" --version) ..."; "$$python" -m venv $(BENCH)
 	@$(BENCH_PIP) install --constraint requirements.lock hatchling
-	@$(BENCH_PIP) install --no-build-isolation --constraint requirements.lock --editable .
+	@$(BENCH_PIP) install --no-build-isolation --constraint requirements.lock --editable '.[server]'
 	@for name in pymerkle tlog-scales matplotlib; do \
 	  $(BENCH_PIP) install --constraint requirements.lock --constraint bench/constraints.txt "$$name" || \
 	    echo "bench: there is no $$name for this Python here; the results will say so"; \

@@ -40,6 +40,7 @@ GROUPS = (
     "memory",
     "disk",
     "index",
+    "http",
 )
 """The modules, in the order of the table."""
 

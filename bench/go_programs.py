@@ -1,4 +1,7 @@
-"""The references that are written in Go: built once a run, or a reason why not. go/go.mod pins their modules."""
+"""The references that are written in Go: built once a run, or a reason why not.
+
+go/go.mod and go-posix/go.mod pin their modules.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,11 @@ from pathlib import Path
 from typing import Any
 
 MODULE = Path(__file__).resolve().parent / "go"
+POSIX_MODULE = MODULE.with_name("go-posix")
+POSIX_PACKAGE = "github.com/transparency-dev/tessera/cmd/conformance/posix"
+POSIX = "posix"
+"""The name of Tessera's conformance server on its POSIX driver."""
+
 PINNED = ("github.com/transparency-dev/tessera", "golang.org/x/mod")
 
 
@@ -31,16 +39,37 @@ class GoPrograms:
         except subprocess.CalledProcessError as err:
             self.missing = f"go does not build it: {err.stderr.strip().splitlines()[-1]}"
 
+    def build_posix(self) -> str | None:
+        """Build POSIX, which has many modules and is wanted by one group only; return why it can't be had, or None."""
+        if self.missing is None and not self.path(POSIX).exists():
+            try:
+                _go(
+                    "build",
+                    "-trimpath",
+                    "-buildvcs=false",
+                    "-o",
+                    str(self.path(POSIX)),
+                    POSIX_PACKAGE,
+                    cwd=POSIX_MODULE,
+                )
+            except subprocess.CalledProcessError as err:
+                return f"go does not build it: {err.stderr.strip().splitlines()[-1]}"
+        return self.missing
+
+    def path(self, program: str) -> Path:
+        """Return where a program is, once it is built."""
+        return self._directory / program
+
     def run(self, program: str, *arguments: str) -> dict[str, Any]:
         """Run a program to its end and return its report. Raises: CalledProcessError."""
-        command = [str(self._directory / program), *arguments]
+        command = [str(self.path(program)), *arguments]
         report: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
         return report
 
 
-def _go(*arguments: str) -> str:
+def _go(*arguments: str, cwd: Path = MODULE) -> str:
     # GOTOOLCHAIN=local: a missing Go version is an error here, not a download.
     environment = os.environ | {"GOTOOLCHAIN": "local"}
     return subprocess.run(
-        ["go", *arguments], cwd=MODULE, env=environment, capture_output=True, text=True, check=True
+        ["go", *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=True
     ).stdout

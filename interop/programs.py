@@ -8,7 +8,7 @@ import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tlog
 from tlog._strict import format_base64
@@ -36,6 +36,17 @@ class Refusal(str):
     __slots__ = ()
 
 
+class Served(NamedTuple):
+    """A partition that is served at a URL. vkey: the file with its verifier key, had by another way."""
+
+    url: str
+    vkey: Path
+
+
+Site = Path | Served
+"""Where a log is read: the directory of an export, which has the key in it, or a server."""
+
+
 class Programs:
     """The programs, built into a directory. Raises: DisagreementError where one does not build."""
 
@@ -48,29 +59,43 @@ class Programs:
         _build("go-fsck", self._fsck, f"{PINNED['go-fsck']}/cmd/fsck")
 
     def xmod(
-        self, site: Path, *, proof_files: Iterable[Path] = (), requests: Path | None = None
+        self, site: Site, *, proof_files: Iterable[Path] = (), requests: Path | None = None
     ) -> dict[str, Any] | Refusal:
-        """Have interop/go check an export; return its report, or why it refuses."""
+        """Have interop/go check a site; return its report, or why it refuses."""
         options = () if requests is None else ("-requests", requests)
-        return _report(self._xmod, *options, site, site / "vkey", *proof_files)
+        return _report(self._xmod, *options, _location(site), _vkey(site), *proof_files)
 
     def torchwood(
-        self, policy: Path, *, proof_files: Iterable[Path] = (), site: Path | None = None, cosigner: str | None = None
+        self, policy: Path, *, proof_files: Iterable[Path] = (), site: Site | None = None, cosigner: str | None = None
     ) -> dict[str, Any] | Refusal:
-        """Have interop/go-torchwood check proof files and an export under a policy; return its report, or why not."""
-        options = () if site is None else ("-dir", site)
+        """Have interop/go-torchwood check proof files and a site under a policy; return its report, or why not."""
+        options = () if site is None else ("-dir", _location(site))
         cosign = () if cosigner is None else ("-cosign", cosigner)
         return _report(self._torchwood, *options, *cosign, policy, *proof_files)
 
-    def fsck(self, site: Path, checkpoint: tlog.Checkpoint) -> dict[str, Any] | Refusal:
-        """Have tessera's fsck check an export, which must be the tree of this checkpoint; return {}, or why not.
+    def fsck(self, site: Site, checkpoint: tlog.Checkpoint) -> dict[str, Any] | Refusal:
+        """Have tessera's fsck check a site, which must be the tree of this checkpoint; return {}, or why not.
 
         This version ends with status 0 either way, so what it says counts.
         """
-        run = _run(self._fsck, f"--storage_url={site.as_uri()}/", f"--public_key={site / 'vkey'}", "--ui=false", "-N=4")
+        url = site.url if isinstance(site, Served) else site.as_uri()
+        run = _run(self._fsck, f"--storage_url={url}/", f"--public_key={_vkey(site)}", "--ui=false", "-N=4")
         root = format_base64(checkpoint.root_hash)
         said = f"Successfully fsck'd log with size {checkpoint.tree_size} and root {root}"
         return {} if run.returncode == 0 and said in run.stderr else Refusal(run.stderr[-MAX_REASON:].strip())
+
+
+def accepted(report: dict[str, Any] | Refusal, program: str) -> dict[str, Any]:
+    """Return the report of a program. Raises: DisagreementError where it refused."""
+    if isinstance(report, Refusal):
+        raise DisagreementError(f"{program} refuses what is right: {report}")
+    return report
+
+
+def require_none(verdicts: dict[str, bool], what: str) -> None:
+    """Raise DisagreementError where a program takes what all must refuse. verdicts: whether each takes it."""
+    if any(verdicts.values()):
+        raise DisagreementError(f"{what} is accepted by {', '.join(name for name, yes in verdicts.items() if yes)}")
 
 
 def missing_go() -> str | None:
@@ -89,6 +114,14 @@ def versions() -> str:
         for directory, module in PINNED.items()
     ]
     return ", ".join([_go("env", "GOVERSION", cwd=HERE).strip(), *modules])
+
+
+def _location(site: Site) -> Path | str:
+    return site.url if isinstance(site, Served) else site
+
+
+def _vkey(site: Site) -> Path:
+    return site.vkey if isinstance(site, Served) else site / "vkey"
 
 
 def _build(directory: str, program: Path, package: str | None = None) -> None:

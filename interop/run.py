@@ -7,7 +7,8 @@ Partitions are filled, published at several sizes, and exported at each. Then
 * transparency-dev/tessera's fsck (pinned in interop/go-fsck) rebuilds every tile from the entries and compares;
 * interop/go-torchwood, on filippo.io/torchwood, reads every entry, makes the proof files from the export, byte for byte
   ours, and judges policies with cosignatures as we do;
-* all refuse the export after one bit was flipped, and proof files with a flipped bit.
+* all refuse the export after one bit was flipped, and proof files with a flipped bit;
+* all read a partition over HTTP from the running server, while it grows, and refuse what a proxy alters on the way.
 
 Exit status 0: all agree, or go is too old, which is said. 1: the first disagreement is named.
 """
@@ -25,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import tlog
-from interop.programs import DisagreementError, Programs, Refusal, missing_go, versions
+from interop.over_http import check_server
+from interop.programs import DisagreementError, Programs, Refusal, accepted, missing_go, require_none, versions
 from tlog._strict import parse_hash
 from tlog.bundle import MAX_ENTRY_SIZE
 from tlog.hashing import leaf_hash
@@ -120,7 +122,7 @@ class Case:
         requests.write_text(
             json.dumps({"inclusion": [*self.inclusion], "consistency": [*consistency]}), encoding="utf-8"
         )
-        report = _accepted(self.programs.xmod(self.site, proof_files=self.files, requests=requests), "interop/go")
+        report = accepted(self.programs.xmod(self.site, proof_files=self.files, requests=requests), "interop/go")
         if report["entries"] != size or report["proof_files"] != len(self.files):
             raise DisagreementError(f"interop/go has not checked everything: {report}")
         theirs = _proofs(report["inclusion"])
@@ -137,9 +139,9 @@ class Case:
     def _check_elsewhere(self, site: Path, files: Sequence[Path]) -> None:
         """Have tessera's fsck and torchwood check a site, and torchwood the .tlog-proof files too."""
         checkpoint = self.partition.checkpoint()
-        _accepted(self.programs.fsck(site, checkpoint), "tessera's fsck")
+        accepted(self.programs.fsck(site, checkpoint), "tessera's fsck")
         proofs = [path for path in files if path.suffix == ".tlog-proof"]
-        report = _accepted(self.programs.torchwood(self.policy, site=site, proof_files=proofs), "interop/go-torchwood")
+        report = accepted(self.programs.torchwood(self.policy, site=site, proof_files=proofs), "interop/go-torchwood")
         if report["entries"] != checkpoint.tree_size or report["proof_files"] != len(proofs):
             raise DisagreementError(f"interop/go-torchwood has not checked everything: {report}")
 
@@ -157,7 +159,7 @@ class Case:
         files = [path for path in self.files if path.stem.endswith(f"-{size}")]
         for proof in self.partition.prove_many([index for index, at in self.inclusion if at == size]):
             _require_equal(proof.hashes, self.inclusion[proof.leaf_index, size], f"proof of {proof.leaf_index}, sealed")
-        _accepted(self.programs.xmod(fresh, proof_files=files), "interop/go")
+        accepted(self.programs.xmod(fresh, proof_files=files), "interop/go")
         self._check_elsewhere(fresh, files)
         self.site = fresh
         return f"segments sealed: {sealed}; exported from them, the same {len(_files(fresh))} files are accepted"
@@ -168,18 +170,18 @@ class Case:
         sample = _sample(self.site, self.sizes[-1])
         for file in sample:
             for _ in _flipped(file):
-                accepted = {
+                verdicts = {
                     "interop/go": not isinstance(self.programs.xmod(self.site), Refusal),
                     "tessera's fsck": not isinstance(self.programs.fsck(self.site, checkpoint), Refusal),
                     # Torchwood's key comes from the policy: it does not read the exported one.
                     "torchwood": file.name != "vkey"
                     and not isinstance(self.programs.torchwood(self.policy, site=self.site), Refusal),
                 }
-                _require_none(accepted, f"a flipped bit in {file.relative_to(self.site)}")
+                require_none(verdicts, f"a flipped bit in {file.relative_to(self.site)}")
         size = self.sizes[-1]
         lines = self._refuse_proof(self.directory / f"{size - 1}-{size}.tlog-proof")
         lines += self._refuse_consistency(self.directory / f"{self.sizes[-2]}-{size}.consistency")
-        _accepted(self.programs.xmod(self.site, proof_files=self.files[-1:]), "interop/go")
+        accepted(self.programs.xmod(self.site, proof_files=self.files[-1:]), "interop/go")
         return f"a flipped bit is refused in each of {len(sample)} exported files and {lines} lines of proof files"
 
     def _refuse_proof(self, path: Path) -> int:
@@ -188,12 +190,12 @@ class Case:
         positions = _line_middles(path)
         for position in positions:
             for raw in _flipped(path, position):
-                accepted = {
+                verdicts = {
                     "tlog": _verifies(raw, policy),
                     "interop/go": not isinstance(self.programs.xmod(self.site, proof_files=[path]), Refusal),
                     "torchwood": not isinstance(self.programs.torchwood(self.policy, proof_files=[path]), Refusal),
                 }
-                _require_none(accepted, f"a flipped bit at byte {position} of {path.name}")
+                require_none(verdicts, f"a flipped bit at byte {position} of {path.name}")
         return len(positions)
 
     def _refuse_consistency(self, path: Path) -> int:
@@ -203,19 +205,19 @@ class Case:
         positions = _line_middles(path)
         for position in positions:
             for raw in _flipped(path, position):
-                accepted = {"interop/go": not isinstance(self.programs.xmod(self.site, proof_files=[path]), Refusal)}
+                verdicts = {"interop/go": not isinstance(self.programs.xmod(self.site, proof_files=[path]), Refusal)}
                 try:
                     tlog.verify_consistency(raw, old=old, policy=policy)
-                    accepted["tlog"] = True
+                    verdicts["tlog"] = True
                 except tlog.Error:
-                    accepted["tlog"] = False
-                _require_none(accepted, f"a flipped bit at byte {position} of {path.name}")
+                    verdicts["tlog"] = False
+                require_none(verdicts, f"a flipped bit at byte {position} of {path.name}")
         return len(positions)
 
     def check_policies(self) -> str:
         """Have a proof cosigned by torchwood and by us, and judged under several policies; return what was shown."""
         name = "torchwood.example.com"
-        report = _accepted(self.programs.torchwood(self.policy, site=self.site, cosigner=name), "interop/go-torchwood")
+        report = accepted(self.programs.torchwood(self.policy, site=self.site, cosigner=name), "interop/go-torchwood")
         keys = [tlog.SigningKey.generate(f"w{number}.example.com", ED25519_COSIGNATURE) for number in (1, 2)]
         theirs = PolicyWitness("theirs", tlog.VerifierKey.parse(report["witness"]))
         ours, absent = (PolicyWitness(f"ours-{key.name[:2]}", key.verifier_key) for key in keys)
@@ -274,6 +276,8 @@ def main() -> None:
             case = Case(programs, partition, scratch / "many", MANY_SIZES)
             for text in (case.grow(events), case.check_sealed(1), case.check_refusals()):
                 print(f"many: {text}")
+        for text in check_server(programs, scratch / "served", history):
+            print(f"served: {text}")
     print(f"interop: all agree, in {time.monotonic() - start:.0f} s")
 
 
@@ -284,9 +288,9 @@ def _check_empty(programs: Programs, partition: tlog.Partition, directory: Path)
     site, policy = directory / "site", directory / "policy"
     partition.export(site)
     policy.write_bytes(tlog.Policy.for_log(partition.vkey).format())
-    _accepted(programs.xmod(site), "interop/go")
-    _accepted(programs.torchwood(policy, site=site), "interop/go-torchwood")
-    _accepted(programs.fsck(site, checkpoint), "tessera's fsck")
+    accepted(programs.xmod(site), "interop/go")
+    accepted(programs.torchwood(policy, site=site), "interop/go-torchwood")
+    accepted(programs.fsck(site, checkpoint), "tessera's fsck")
     return "a published tree without entries is accepted"
 
 
@@ -352,17 +356,6 @@ def _verifies(raw: bytes, policy: tlog.Policy) -> bool:
     except tlog.Error:
         return False
     return True
-
-
-def _accepted(report: dict[str, Any] | Refusal, program: str) -> dict[str, Any]:
-    if isinstance(report, Refusal):
-        raise DisagreementError(f"{program} refuses what is right: {report}")
-    return report
-
-
-def _require_none(accepted: dict[str, bool], what: str) -> None:
-    if any(accepted.values()):
-        raise DisagreementError(f"{what} is accepted by {', '.join(name for name, yes in accepted.items() if yes)}")
 
 
 def _require_equal(theirs: Sequence[bytes], ours: Sequence[bytes], what: str) -> None:

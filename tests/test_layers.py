@@ -18,17 +18,22 @@ ROOT = Path(__file__).resolve().parent.parent
 # "name.*" stands for every module of a package: its inner order is free, cycles are still found.
 LAYERS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (0, ("tlog.errors", "tlog._strict", "tlog._heap")),
-    (1, ("tlog.hashing", "tlog.tree", "tlog.proof")),
+    (1, ("tlog.hashing", "tlog.tree", "tlog.proof", "tlog.subtree")),
     (
         2,
         (
             "tlog.names",
+            "tlog.accessrules",
             "tlog.report.shown",
+            "tlog.report.sentence",
             "tlog.jsontext",
             "tlog.tile",
             "tlog.tilebuilder",
             "tlog.bundle",
             "tlog.entry",
+            "tlog.index",
+            "tlog.index.fields",
+            "tlog.index.query",
             "tlog.vocabulary",
             "tlog.events",
             "tlog.mapping.*",
@@ -39,8 +44,8 @@ LAYERS: tuple[tuple[int, tuple[str, ...]], ...] = (
             "tlog.recording.capture",
         ),
     ),
-    (3, ("tlog.keys", "tlog.cosignature", "tlog.note", "tlog.checkpoint", "tlog.policy")),
-    (4, ("tlog.tlogproof", "tlog.reader", "tlog.verify", "tlog.report.proofs")),
+    (3, ("tlog.keys", "tlog.cosignature", "tlog.note", "tlog.checkpoint", "tlog.policy", "tlog.standing")),
+    (4, ("tlog.tlogproof", "tlog.reader", "tlog.verify", "tlog.evidence", "tlog.report.proofs", "tlog.witnessing.request")),
     (5, ("tlog.storage.*",)),
     (
         6,
@@ -56,6 +61,7 @@ LAYERS: tuple[tuple[int, tuple[str, ...]], ...] = (
             "tlog.publisher",
             "tlog.prover",
             "tlog.site",
+            "tlog.linked",
             "tlog.audit",
             "tlog.seal",
             "tlog.export",
@@ -66,15 +72,33 @@ LAYERS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (
         7,
         (
+            "tlog.client.transport",
+            "tlog.witnessing",
+            "tlog.witnessing.state",
+            "tlog.witnessing.witness",
+            "tlog.witnessing.home",
+            "tlog.witnessing.transport",
+            "tlog.witnessing.web",
+            "tlog.witnessing.collect",
             "tlog.ledger",
+            "tlog.intake.*",
+            "tlog.system",
+            "tlog.access",
+            "tlog.jobs",
             "tlog.recording.steady",
             "tlog.recording.background",
             "tlog.recording.handler",
             "tlog.integrations.*",
             "tlog.index.*",
+            "tlog.client.*",
+            "tlog.keeping.*",
+            "tlog.keeper",
+            "tlog.status",
             "tlog.report.stats",
             "tlog.report.contents",
             "tlog.report.page",
+            "tlog.report.checkpoints",
+            "tlog.report.overview",
             "tlog.recording.anchor",
             "tlog.recording.questions",
             "tlog.recording.calls",
@@ -140,7 +164,7 @@ def test_upward_and_unlisted_imports_are_refused() -> None:
     assert _may_import("tlog.verify", "tlog.note")
     assert _may_import("tlog.proof", "tlog.tree")
     assert _may_import("tlog_tools.main", "tlog")
-    assert not _may_import("tlog.tree", "tlog.proof")
+    assert not _may_import("tlog.tree", "tlog.proof", "tlog.subtree")
     assert not _may_import("tlog.verify", "tlog.storage.durable")
     assert not _may_import("tlog.verify", "tlog")
     assert not _may_import("tlog.unlisted", "tlog.errors")
@@ -177,6 +201,23 @@ def test_verifying_loads_no_storage(tmp_path: Path) -> None:
         loaded = _loaded_by(f"from tlog_tools.verify import main; main({arguments!r})")
         assert "tlog.verify" in loaded
         assert _forbidden(loaded) == []
+
+
+@pytest.mark.parametrize("module", ["blocking", "nonblocking"])
+def test_the_client_loads_no_storage(module: str) -> None:
+    """Whoever verifies remotely needs neither storage nor the log: nothing of layers 5 and 6, and of 7 the client."""
+    loaded = [name for name in _loaded_by(f"import tlog.client.{module}") if (_layer(name) or 0) in {5, 6, 7}]
+    assert f"tlog.client.{module}" in loaded
+    assert [name for name in loaded if not name.startswith("tlog.client")] == []
+
+
+def test_the_client_imports_the_verifying_layers_only() -> None:
+    """No module of the client imports, even inside a function, more than layers 0 to 4 and its own package."""
+    modules = {name: path for name, path in _modules().items() if name.startswith("tlog.client.")}
+    assert len(modules) > 5
+    for name, path in modules.items():
+        for target in _imports(path.read_text(encoding="utf-8"), name, is_package=False):
+            assert target.startswith("tlog.client") or (_layer(target) or 0) <= 4, f"{name} imports {target}"
 
 
 def test_writing_loads_storage() -> None:

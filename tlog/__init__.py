@@ -19,6 +19,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tlog.audit import Report as Report
     from tlog.checkpoint import Checkpoint as Checkpoint
+    from tlog.client.blocking import Client as Client
+    from tlog.client.exchange import Pacing as Pacing
+    from tlog.client.interface import Log as Log
+    from tlog.client.nonblocking import AsyncClient as AsyncClient
+    from tlog.client.receipts import SentBulkReceipt as SentBulkReceipt
+    from tlog.client.receipts import SentReceipt as SentReceipt
+    from tlog.client.searching import Found as Found
     from tlog.entry import Entry as Entry
     from tlog.errors import CommitUnknownError as CommitUnknownError
     from tlog.errors import ConflictError as ConflictError
@@ -27,16 +34,22 @@ if TYPE_CHECKING:
     from tlog.errors import FormatError as FormatError
     from tlog.errors import InconsistentLogError as InconsistentLogError
     from tlog.errors import NotFoundError as NotFoundError
+    from tlog.errors import OutcomeUnknownError as OutcomeUnknownError
     from tlog.errors import PolicyError as PolicyError
     from tlog.errors import ProofError as ProofError
     from tlog.errors import RefusedItemError as RefusedItemError
+    from tlog.errors import RequestRefusedError as RequestRefusedError
     from tlog.errors import SignatureError as SignatureError
     from tlog.errors import StorageError as StorageError
     from tlog.errors import TileMismatchError as TileMismatchError
+    from tlog.errors import UnavailableError as UnavailableError
     from tlog.errors import UnknownOriginError as UnknownOriginError
     from tlog.errors import UntrustedNoteError as UntrustedNoteError
     from tlog.errors import VerificationError as VerificationError
     from tlog.events import Event as Event
+    from tlog.evidence import Evidence as Evidence
+    from tlog.evidence import SplitView as SplitView
+    from tlog.evidence import verify_evidence as verify_evidence
     from tlog.index.query import Query as Query
     from tlog.index.search import Index as Index
     from tlog.keys import SigningKey as SigningKey
@@ -66,6 +79,12 @@ _HOMES = {
     "recording.auditlog": ("AuditLog",),
     "recording.background": ("BackgroundWriter",),
     "checkpoint": ("Checkpoint",),
+    "client.blocking": ("Client",),
+    "client.exchange": ("Pacing",),
+    "client.interface": ("Log",),
+    "client.nonblocking": ("AsyncClient",),
+    "client.receipts": ("SentBulkReceipt", "SentReceipt"),
+    "client.searching": ("Found",),
     "entry": ("Entry",),
     "errors": (
         "CommitUnknownError",
@@ -75,12 +94,15 @@ _HOMES = {
         "FormatError",
         "InconsistentLogError",
         "NotFoundError",
+        "OutcomeUnknownError",
         "PolicyError",
         "ProofError",
         "RefusedItemError",
+        "RequestRefusedError",
         "SignatureError",
         "StorageError",
         "TileMismatchError",
+        "UnavailableError",
         "UnknownOriginError",
         "UntrustedNoteError",
         "VerificationError",
@@ -95,6 +117,7 @@ _HOMES = {
     "policy": ("Policy", "VerifiedCheckpoint"),
     "receipt": ("BulkReceipt", "PendingReceipt", "Receipt"),
     "tlogproof": ("ConsistencyProof", "Proof"),
+    "evidence": ("Evidence", "SplitView", "verify_evidence"),
     "verify": ("VerifiedConsistency", "VerifiedEntry", "verify_checkpoint", "verify_consistency", "verify_proof"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

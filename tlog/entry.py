@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from tlog._strict import MAX_TREE_SIZE
 from tlog.bundle import MAX_ENTRY_SIZE
-from tlog.errors import CorruptLedgerError, FormatError, VerificationError
+from tlog.errors import CorruptLedgerError, FormatError, TooLargeError, VerificationError
 from tlog.jsontext import check_json, encode_json, encode_json_many, parse_json
 from tlog.tile import TILE_WIDTH
 
@@ -105,20 +105,29 @@ def encode_payload(data: Any, meta: dict[str, Any] | None = None) -> bytes:
 
     Raises: FormatError naming the field that JSON cannot carry. Cost: one orjson call.
     """
-    payload = _DATA_KEY + encode_json(data)
-    return _meta_part(meta) + payload if meta else payload
+    return payload_prefix(meta) + encode_json(data)
 
 
-def encode_payloads(values: Sequence[Any]) -> tuple[list[bytes], FormatError | None]:
-    """Return the payloads of `values` up to the first that JSON cannot carry, and the error of that one."""
-    return encode_json_many(values, _DATA_KEY)
+def payload_prefix(meta: dict[str, Any] | None = None) -> bytes:
+    """Return what stands before the JSON text of data in a payload. Raises: FormatError naming the field of meta."""
+    return _meta_part(meta) + _DATA_KEY if meta else _DATA_KEY
 
 
-def encode_raw_payloads(texts: Sequence[bytes | str]) -> tuple[list[bytes], FormatError | None]:
+def encode_payloads(values: Sequence[Any], prefix: bytes = _DATA_KEY) -> tuple[list[bytes], FormatError | None]:
+    """Return the payloads of `values` up to the first that JSON cannot carry, and the error of that one.
+
+    prefix: from `payload_prefix`.
+    """
+    return encode_json_many(values, prefix)
+
+
+def encode_raw_payloads(
+    texts: Sequence[bytes | str], prefix: bytes = _DATA_KEY
+) -> tuple[list[bytes], FormatError | None]:
     """Like `encode_payloads`, for JSON texts that are kept byte for byte."""
     payloads: list[bytes] = []
     try:
-        payloads.extend(encode_raw_payload(text) for text in texts)
+        payloads.extend(prefix + _checked(text) for text in texts)
     except FormatError as err:
         return payloads, err
     return payloads, None
@@ -126,10 +135,13 @@ def encode_raw_payloads(texts: Sequence[bytes | str]) -> tuple[list[bytes], Form
 
 def encode_raw_payload(text: bytes | str, meta: dict[str, Any] | None = None) -> bytes:
     """Like `encode_payload`, for JSON text that is kept byte for byte."""
+    return payload_prefix(meta) + _checked(text)
+
+
+def _checked(text: bytes | str) -> bytes:
     if len(text) > MAX_ENTRY_SIZE:
         raise too_large(len(text) + len(_DATA_KEY), MAX_ENTRY_SIZE)
-    payload = _DATA_KEY + check_json(text)
-    return _meta_part(meta) + payload if meta else payload
+    return check_json(text)
 
 
 def encode_lines(
@@ -178,9 +190,9 @@ def _refuse_long(lines: Sequence[bytes], payloads: Sequence[bytes]) -> None:
         raise too_large(len(payload), len(payload) - longest + MAX_ENTRY_SIZE)
 
 
-def too_large(size: int, room: int) -> FormatError:
+def too_large(size: int, room: int) -> TooLargeError:
     """Return the error for a payload of `size` bytes where `room` bytes fit."""
-    return FormatError(
+    return TooLargeError(
         "data",
         f"{size - len(_DATA_KEY):,} bytes of JSON where {room - len(_DATA_KEY):,} fit into one entry of "
         f"{MAX_ENTRY_SIZE:,} bytes; store the payload elsewhere and append its hash",

@@ -31,13 +31,31 @@ class FormatError(Error, ValueError):
 class RefusedItemError(FormatError):
     """One item of many was refused; the items before it are durable, it and those after it are not.
 
-    index: zero-based position of the item among those given. appended: how many of them are durable.
+    index: zero-based position of the item among those given. appended: how many of them are durable. cause: why.
     """
 
     def __init__(self, index: int, appended: int, cause: FormatError) -> None:
         super().__init__(f"item {index}, {cause.what}", f"{cause.reason}; the {appended} items before it are durable")
         self.index = index
         self.appended = appended
+        self.cause = cause
+
+
+class TooLargeError(FormatError):
+    """More bytes, or more things, than are allowed."""
+
+
+class ReusedIdError(FormatError):
+    """An id that a writer has given to an event came again with another event; nothing was written.
+
+    seq: of the entry that has the id.
+    """
+
+    def __init__(self, event_id: str, seq: int) -> None:
+        super().__init__(
+            f"id {event_id[:80]!r}", f"is that of entry {seq}, which has other data; another event needs another id"
+        )
+        self.seq = seq
 
 
 class VerificationError(Error):
@@ -142,9 +160,57 @@ class NotFoundError(StorageError):
     """No such ledger, partition, entry, tile or checkpoint."""
 
 
+class UnavailableError(StorageError):
+    """A server could not be reached, or gave no answer in time.
+
+    is_unknown: whether what was asked may have been done nevertheless.
+    """
+
+    def __init__(self, message: str, *, is_unknown: bool = False) -> None:
+        super().__init__(message)
+        self.is_unknown = is_unknown
+
+
 class ConflictError(StorageError):
     """The thing to create exists already, or somebody else holds it."""
 
 
 class CommitUnknownError(Error):
     """A write or fsync failed: what is on disk is unknown until the partition is opened again."""
+
+
+class OutcomeUnknownError(CommitUnknownError):
+    """No answer to an append came: the event is durable, or it is not.
+
+    key: appending the same data again with this as its id stores it once, whichever it was; None where each event that
+    was sent has an id of its own.
+    """
+
+    def __init__(self, message: str, *, key: str | None = None) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+class RequestRefusedError(Error):
+    """A server refused a request, or gave an answer that is none; asking again in the same way changes nothing.
+
+    status: of HTTP, 0 where there was no whole answer. field: what the server blames, or None. detail, request_id: the
+    server's words, unverified, made safe to look at.
+    """
+
+    def __init__(
+        self, message: str, *, status: int = 0, detail: str = "", field: str | None = None, request_id: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.detail = detail
+        self.field = field
+        self.request_id = request_id
+
+
+class BackpressureError(Error):
+    """Nothing was done; it can be tried again later. retry_after_s: when, in seconds."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s

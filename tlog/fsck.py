@@ -71,16 +71,20 @@ def fsck(
     paths: PartitionPaths,
     segments: SegmentReader,
     *,
+    is_witnessed: bool = False,
     repair: bool = False,
     progress: Progress | None = None,
 ) -> FsckReport:
     """Examine a partition completely. repair: rebuild derived files that are missing or wrong.
 
+    is_witnessed: a checkpoint is published when witnesses have cosigned it, so the last signed ones may wait for that.
+
     Nothing that stands in the files ends the examination but a broken chain: behind it no entry can be told from
     another, and a finding says so. Raises: StorageError where files cannot be read or written.
     Cost: two SHA-256 calls an entry and one a node, once more with repairs. Memory: about 2 MiB.
     """
-    return _Examination(files, paths, segments, repair=repair, progress=progress).run()
+    examination = _Examination(files, paths, segments, repair=repair, progress=progress)
+    return examination.run(is_witnessed=is_witnessed)
 
 
 class _Examination:
@@ -101,9 +105,9 @@ class _Examination:
         self._tile_count = 0
         self._ahead: Checkpoint | None = None  # the signer's record where it is ahead of all checkpoints
 
-    def run(self) -> FsckReport:
+    def run(self, *, is_witnessed: bool) -> FsckReport:
         self._remove_temporaries()
-        latest = self._examine_statements()
+        latest = self._examine_statements(is_witnessed=is_witnessed)
         self._examine_manifests()
         entries = self._examine_entries(latest)
         return FsckReport(entries, self._tile_count, tuple(self._findings[:MAX_FINDINGS]))
@@ -123,13 +127,13 @@ class _Examination:
                     if time.time() - path.lstat().st_mtime > TEMPORARY_AGE_S:
                         self._files.disk.unlink(path)
 
-    def _examine_statements(self) -> Checkpoint | None:
+    def _examine_statements(self, *, is_witnessed: bool) -> Checkpoint | None:
         """Examine keys, records and checkpoints; return the largest signed checkpoint, None where there is none."""
         key = self._examine_key()
         if key is None:
             return None
         policy = Policy.for_log(key)
-        self._examine_published(policy)
+        self._examine_published(policy, self._checkpoints.cosigned if is_witnessed else self._checkpoints)
         try:
             state = read_signed_state(self._files, self._paths, key)
             self._examine_record(policy)
@@ -148,13 +152,21 @@ class _Examination:
             self._find_error(err, str(self._paths.verifier_key))
         return None
 
-    def _examine_published(self, policy: Policy) -> None:
-        """The published checkpoint is a copy of the last line of the record; where that is lost, it is the original."""
+    def _examine_published(self, policy: Policy, record: CheckpointFiles) -> None:
+        """The published checkpoint is a copy of the last line of the record; where that is lost, it is the original.
+
+        record: of the signed checkpoints, or of the cosigned ones where witnesses are asked for.
+        """
         last: Checkpoint | None = None
         try:
-            last = self._checkpoints.last_recorded()
+            last = record.last_recorded()
             published = self._checkpoints.published()
+            if published is not None and last is None:  # published before witnesses were asked for
+                last = self._checkpoints.at_least(published.tree_size)
             if published == last:
+                return
+            if published is not None and last is not None and published.text == last.text:
+                policy.authenticate(published)
                 return
             message = "the published checkpoint is not the last one of the record"
             if published is not None and last is not None and published.tree_size >= last.tree_size:
@@ -178,6 +190,14 @@ class _Examination:
                     f"checkpoint of size {checkpoint.tree_size} after one of {size}", place=str(self._paths.checkpoints)
                 )
             size = checkpoint.tree_size
+        for checkpoint in self._checkpoints.cosigned.all():
+            policy.authenticate(checkpoint)
+            signed = self._checkpoints.at_least(checkpoint.tree_size)
+            if signed is None or signed.text != checkpoint.text:
+                raise CorruptLedgerError(
+                    f"the checkpoint of size {checkpoint.tree_size} is not in the record of those that were signed",
+                    place=str(self._paths.cosigned),
+                )
 
     def _examine_manifests(self) -> None:
         for first in self._firsts():

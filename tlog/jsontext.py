@@ -103,6 +103,11 @@ def check_json(text: bytes | str, what: str = "data") -> bytes:
 
     The text must stand on one line, because an entry is one line. Raises: FormatError.
     """
+    return read_json(text, what)[0]
+
+
+def read_json(text: bytes | str, what: str = "data") -> tuple[bytes, Any]:
+    """Return what `check_json` returns, and the value of the text."""
     if isinstance(text, str):
         try:
             text = text.encode()
@@ -111,8 +116,7 @@ def check_json(text: bytes | str, what: str = "data") -> bytes:
     text = text.strip(b" \t\r\n")
     if b"\n" in text or b"\r" in text:
         raise FormatError(what, "has line breaks between its tokens; write the JSON text on one line")
-    parse_json(text, what)
-    return text
+    return text, parse_json(text, what)
 
 
 def _are_plain(values: Iterable[Any], room: int = MAX_NESTING) -> bool:

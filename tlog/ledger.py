@@ -6,19 +6,22 @@ import os
 import threading
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
+from tlog.accessrules import AccessRules
 from tlog.errors import ConflictError, FormatError, NotFoundError
 from tlog.names import check_origin_prefix, check_partition_name, origin_of
 from tlog.partition import Partition
+from tlog.policy import MAX_POLICY_SIZE, Policy
 from tlog.sequencer import Clock
 from tlog.storage.disk import Disk, Files
 from tlog.storage.layout import CONFIG_NAME, DEFAULT_SEGMENT_ENTRIES, MIN_SEGMENT_ENTRIES, PartitionPaths
 from tlog.vocabulary import Vocabulary
+from tlog.witnessing.collect import Collector
 
 MAX_CONFIG_SIZE = 1 << 16
 
@@ -34,6 +37,9 @@ segment_entries = {segment_entries}
 # Where the keys lie, relative to this file; put them on another volume if you can.
 keys = "{keys}"
 """
+_WITNESSES = """
+# The policy (c2sp.org/tlog-policy) whose witnesses cosign every checkpoint before it is published, with their URLs.
+"""
 _CATEGORIES = """
 # Categories that events may have beside the usual ones, or with another retention class.
 [categories]
@@ -42,6 +48,10 @@ _RETENTION = """
 # Days for which the events of a retention class are to be kept, or "forever". Nothing is deleted by this.
 [retention]
 """
+_ACCESS = """
+# Partitions that are private, all others are public for reading; and the proxies whose word about clients is believed.
+[access]
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,8 @@ class Config:
     """What `tlog.toml` says. origin: prefix of all origins. segment_entries: 2^8 to 2^16. keys: a directory.
 
     categories: retention class by category of events. retention: days, or "forever", by retention class; declared only.
+    access: `private` and `trusted_proxies`, as `accessrules.AccessRules` has them. witnesses: a policy's file, without
+    whose quorum nothing is published; none if empty.
     """
 
     origin: str
@@ -56,6 +68,8 @@ class Config:
     keys: str = "keys"
     categories: Mapping[str, str] = field(default_factory=dict)
     retention: Mapping[str, int | str] = field(default_factory=dict)
+    access: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    witnesses: str = ""
 
     def __post_init__(self) -> None:
         check_origin_prefix(self.origin)
@@ -67,16 +81,22 @@ class Config:
         ):
             shown = "a huge number" if type(entries) is int and entries.bit_length() > 64 else repr(entries)
             raise FormatError("segment_entries", f"{shown} is no power of two from 256 to 65536")
-        if not isinstance(keys, str) or not keys or any(c in '"\\\x7f' or c < " " for c in keys):
-            raise FormatError("keys", f"{keys!r} is no path of a directory")
-        for name in ("categories", "retention"):
+        _check_path("keys", keys, "is no path of a directory")
+        if self.witnesses != "":
+            _check_path("witnesses", self.witnesses, "is no path of a policy's file")
+        for name in ("categories", "retention", "access"):
             if not isinstance(getattr(self, name), Mapping):
                 raise FormatError(name, f"is no table; write [{name}] and a line for each below it")
         self.vocabulary()
+        self.access_rules()
 
     def vocabulary(self) -> Vocabulary:
         """Return the categories that events may have, the usual ones included."""
         return Vocabulary(self.categories, self.retention)
+
+    def access_rules(self) -> AccessRules:
+        """Return which partitions are private, and which proxies are believed."""
+        return AccessRules(self.access)
 
     @classmethod
     def parse(cls, raw: bytes, what: str) -> Config:
@@ -98,12 +118,22 @@ class Config:
     def format(self) -> bytes:
         """Return the file's bytes."""
         text = _CONFIG.format(origin=self.origin, segment_entries=self.segment_entries, keys=self.keys)
+        if self.witnesses:
+            text += _WITNESSES + f'witnesses = "{self.witnesses}"\n'
         if self.categories:
             text += _CATEGORIES + "".join(f'{name} = "{kind}"\n' for name, kind in self.categories.items())
         if self.retention:
             text += _RETENTION
             text += "".join(f"{name} = {_toml(days)}\n" for name, days in self.retention.items())
+        if self.access:
+            text += _ACCESS
+            text += "".join(f"{name} = [{', '.join(map(_toml, texts))}]\n" for name, texts in self.access.items())
         return text.encode()
+
+
+def _check_path(name: str, path: object, reason: str) -> None:
+    if not isinstance(path, str) or not path or any(c in '"\\\x7f' or c < " " for c in path):
+        raise FormatError(name, f"{path!r} {reason}")
 
 
 def _toml(days: int | str) -> str:
@@ -197,17 +227,35 @@ class Ledger:
                     origin_of(self.config.origin, name),
                     self.config.segment_entries,
                     passphrase=self._passphrase,
+                    cosigning=self._cosigning(),
                     clock=self._clock,
                 )
             return found
+
+    def witness_policy(self) -> Policy | None:
+        """Return the policy that `witnesses` names, None where it is empty. Raises: NotFoundError, FormatError."""
+        if not self.config.witnesses:
+            return None
+        path = self.path / self.config.witnesses
+        try:
+            return Policy.parse(self._files.read(path, MAX_POLICY_SIZE))
+        except FormatError as err:
+            raise FormatError(f"{path}, {err.what}", err.reason) from err
+
+    def _cosigning(self) -> Collector | None:
+        policy = self.witness_policy()
+        return None if policy is None else Collector(policy)
+
+    def has(self, name: str) -> bool:
+        """Whether a partition of this name was created. Raises: FormatError for names that are not allowed."""
+        return self._files.exists(self.path / "partitions" / check_partition_name(name))
 
     def existing(self, name: str) -> Partition:
         """Return a partition that was created; of names that strangers make up nothing is kept.
 
         Raises: NotFoundError where there is none of this name, FormatError for names that are not allowed.
         """
-        check_partition_name(name)
-        if not self._files.exists(self.path / "partitions" / name):
+        if not self.has(name):
             raise NotFoundError(f"partition {name}: there is none in {self.path}; 'tlog list' shows those that are")
         return self.partition(name)
 
@@ -220,6 +268,16 @@ class Ledger:
             except FormatError:
                 continue
         return names
+
+    @property
+    def files(self) -> Files:
+        """The operations on the ledger's files, for the library's own modules."""
+        return self._files
+
+    def opened(self) -> list[Partition]:
+        """Return the partitions that this process has used."""
+        with self._mutex:
+            return list(self._open.values())
 
     def close(self) -> None:
         """Write what was submitted and release all files."""

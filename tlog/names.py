@@ -17,6 +17,9 @@ RESERVED_PARTITION_NAMES = frozenset(
 )  # fmt: skip
 """Names that a path of the server needs."""
 
+SYSTEM_PARTITION = "tlog-system"
+"""The partition that holds what administrators did, one entry an act; only `tlog.system` appends to it."""
+
 _PARTITION = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 _ORIGIN_PREFIX = re.compile(r"[^\s+\x00-\x20\x7f\"\\]+")
 

@@ -6,6 +6,7 @@ process after a fork.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -16,17 +17,26 @@ from typing import Any, TypeVar
 
 from tlog.audit import Report, audit
 from tlog.checkpoint import Checkpoint
-from tlog.entry import Entry, encode_payload, encode_payloads, encode_raw_payload, encode_raw_payloads, parse_entry
+from tlog.entry import (
+    Entry,
+    encode_payload,
+    encode_payloads,
+    encode_raw_payload,
+    encode_raw_payloads,
+    parse_entry,
+    payload_prefix,
+)
 from tlog.errors import ConflictError, CorruptLedgerError, NotFoundError
 from tlog.export import ExportReport, export
 from tlog.fsck import FsckReport, fsck
 from tlog.group import ClosedError
 from tlog.integrate import Progress, chain_head
 from tlog.keys import SigningKey, VerifierKey
+from tlog.linked import linked
 from tlog.names import check_partition_name
 from tlog.policy import Policy
 from tlog.prover import Prover, whole
-from tlog.publisher import Publisher, read_signed_state
+from tlog.publisher import Cosigning, Publisher, WitnessStanding, read_signed_state
 from tlog.reader import TileReader
 from tlog.receipt import BulkReceipt, PendingReceipt, Receipt
 from tlog.seal import SealReport, seal
@@ -63,9 +73,13 @@ class Partition:
         segment_entries: int,
         *,
         passphrase: bytes | None = None,
+        cosigning: Cosigning | None = None,
         clock: Clock = time.time_ns,
     ) -> None:
-        """Not for users. origin: of the log. passphrase: of its private key where that is encrypted."""
+        """Not for users. origin: of the log. passphrase: of its private key where that is encrypted.
+
+        cosigning: asks the witnesses without whose quorum nothing is published; None where there are none.
+        """
         self.name = check_partition_name(paths.name)
         self.origin = origin
         self.files = files
@@ -74,6 +88,7 @@ class Partition:
         self.tiles = TileFiles(files, paths.root)
         self.checkpoints = CheckpointFiles(files, paths)
         self._passphrase = passphrase
+        self._cosigning = cosigning
         self._clock = clock
         self._prover = Prover(files, paths, self.segments)
         self._known_size = 0
@@ -102,7 +117,7 @@ class Partition:
     def append_json(self, text: bytes | str, *, meta: dict[str, Any] | None = None) -> Receipt:
         """Like `append`, for JSON text, which is checked and kept byte for byte."""
         payload = encode_raw_payload(text, meta)
-        return self._write(lambda writer: writer.append(payload))
+        return self.write(lambda writer: writer.append(payload))
 
     def submit(self, data: Any, *, meta: dict[str, Any] | None = None) -> PendingReceipt:
         """Append one event without waiting; the receipt's `result()` waits. Raises: FormatError at once."""
@@ -113,17 +128,19 @@ class Partition:
             except ClosedError:
                 continue
 
-    def append_many(self, events: Iterable[Any]) -> BulkReceipt:
+    def append_many(self, events: Iterable[Any], *, meta: dict[str, Any] | None = None) -> BulkReceipt:
         """Append events from any iterable, each like `append`; all are durable on return.
 
-        Raises: RefusedItemError, whose `index` says which event was refused; the events before it are durable then.
-        Memory: two chunks of 8,192 events or 4 MiB, whatever the iterable's length.
+        meta: of each of them. Raises: RefusedItemError, whose `index` says which event was refused; the events before
+        it are durable then. Memory: two chunks of 8,192 events or 4 MiB, whatever the iterable's length.
         """
-        return self._write(lambda writer: writer.append_many(events, encode_payloads))
+        encode = functools.partial(encode_payloads, prefix=payload_prefix(meta))
+        return self.write(lambda writer: writer.append_many(events, encode))
 
-    def append_many_json(self, texts: Iterable[bytes | str]) -> BulkReceipt:
+    def append_many_json(self, texts: Iterable[bytes | str], *, meta: dict[str, Any] | None = None) -> BulkReceipt:
         """Like `append_many`, for JSON texts, which are checked and kept byte for byte."""
-        return self._write(lambda writer: writer.append_many(texts, encode_raw_payloads))
+        encode = functools.partial(encode_raw_payloads, prefix=payload_prefix(meta))
+        return self.write(lambda writer: writer.append_many(texts, encode))
 
     def publish(self, *, progress: Progress | None = None) -> Checkpoint:
         """Integrate all durable entries, sign a checkpoint over them, publish it and return it.
@@ -131,11 +148,11 @@ class Partition:
         Does nothing where no entry was added since the last one. progress: told how many entries are integrated.
         Raises: NotFoundError where there is no such partition yet; CorruptLedgerError naming the first bad entry or
         tile, where the files disagree with each other or with what was signed before: nothing is signed then;
-        StorageError.
+        PolicyError naming the witnesses that are missing: then the checkpoint before stays published; StorageError.
         """
         self._require()
-        publisher = Publisher(self.files, self.paths, self.segments, self.origin)
-        return self._write(
+        publisher = Publisher(self.files, self.paths, self.segments, self.origin, self._cosigning)
+        return self.write(
             lambda writer: publisher.publish(
                 writer.durable_size, passphrase=self._passphrase, ahead=writer.ahead, progress=progress
             )
@@ -155,6 +172,16 @@ class Partition:
         """Open the write end again after CommitUnknownError, recovering what is on disk."""
         self.close()
         self._write_end()
+
+    @property
+    def poison(self) -> BaseException | None:
+        """The failure after which this process appends nothing until `reopen`; None while all is well."""
+        return None if self._writer is None else self._writer.poison
+
+    @property
+    def clock_held(self) -> int:
+        """How often this process found the clock before the last entry's time, since it opened the write end."""
+        return 0 if self._writer is None else self._writer.clock_held
 
     def close(self) -> None:
         """Write what was submitted and release the files; appending opens them again."""
@@ -203,20 +230,7 @@ class Partition:
         """
         size = self.size
         stop = size if stop is None else min(whole(stop), size)
-        return self._linked(max(whole(start), 0), stop, None)
-
-    def _linked(self, start: int, stop: int, previous: Entry | None) -> Iterator[Entry]:
-        """Yield the entries [start, stop), which follow `previous` where that is given."""
-        for lines in self.segments.chunks(start, stop):
-            for line in lines:
-                entry = parse_entry(line)
-                expected = start if previous is None else previous.seq + 1
-                if entry.seq != expected or (previous is not None and entry.prev_hash != previous.hash):
-                    raise CorruptLedgerError(
-                        "the entry does not follow the one before it", place=f"entry {expected}", seq=expected
-                    )
-                yield entry
-                previous = entry
+        return linked(self.segments, max(whole(start), 0), stop)
 
     def follow(self, start: int | None = None, *, stop: threading.Event | None = None) -> Iterator[Entry]:
         """Yield entries as they become durable, for ever.
@@ -227,7 +241,7 @@ class Partition:
         stop = threading.Event() if stop is None else stop
         previous: Entry | None = None
         while not stop.is_set():
-            for entry in self._linked(seq, self.size, previous):
+            for entry in linked(self.segments, seq, self.size, previous):
                 yield entry
                 previous, seq = entry, entry.seq + 1
             stop.wait(FOLLOW_INTERVAL_S)
@@ -264,6 +278,14 @@ class Partition:
         self._require()
         return self._prover.prove_consistency(old_size, new_size)
 
+    def root_at(self, tree_size: int) -> bytes:
+        """Return the root hash that the published tree had at a smaller or equal size, from authenticated tiles.
+
+        Raises: NotFoundError where nothing was published; FormatError for a larger size; TileMismatchError.
+        """
+        self._require()
+        return self._prover.published()[1].root_at(tree_size)
+
     def verify(
         self, *, checkpoint: bytes | None = None, policy: Policy | None = None, progress: Progress | None = None
     ) -> Report:
@@ -292,7 +314,8 @@ class Partition:
         Raises: NotFoundError where there is no such partition; StorageError.
         """
         self._require()
-        return fsck(self.files, self.paths, self.segments, repair=repair, progress=progress)
+        is_witnessed = self._cosigning is not None
+        return fsck(self.files, self.paths, self.segments, is_witnessed=is_witnessed, repair=repair, progress=progress)
 
     def export(self, directory: str | Path, *, progress: Progress | None = None) -> ExportReport:
         """Write the published tree as a static tlog-tiles site, with entry bundles, checkpoint and verifier key.
@@ -316,6 +339,10 @@ class Partition:
         self._require()
         return Site(self._prover, self.checkpoints, self.segments)
 
+    def witnesses(self) -> list[WitnessStanding]:
+        """Return how it stands with each witness that this process asked; empty where none are asked for."""
+        return [] if self._cosigning is None else self._cosigning.standing()
+
     def seal(self, *, progress: Progress | None = None) -> SealReport:
         """Compress the complete segments that the published tree covers. Raises: CorruptLedgerError, StorageError."""
         self._require()
@@ -328,8 +355,11 @@ class Partition:
         if not self.exists:
             raise NotFoundError(f"partition {self.name}: there is none in {self.paths.ledger}")
 
-    def _write(self, action: Callable[[Writer], T]) -> T:
-        """Do something with the write end, with a new one if this one is closed at the same moment."""
+    def write(self, action: Callable[[Writer], T]) -> T:
+        """Do something with the write end, with a new one if this one is closed at the same moment.
+
+        For the library's own modules.
+        """
         while True:
             try:
                 return action(self._write_end())

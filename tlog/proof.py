@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from tlog._strict import MAX_UINT64, require_int
 from tlog.errors import ProofError
 from tlog.hashing import HASH_SIZE, node_hash
-from tlog.tree import Node, Range, fold, range_nodes
+from tlog.tree import Node, Range, fold, range_nodes, split_point
 
 
 def plan_inclusion(leaf_index: int, tree_size: int) -> list[Range]:
@@ -28,7 +28,7 @@ def plan_inclusion(leaf_index: int, tree_size: int) -> list[Range]:
     plan = []
     start, end = 0, tree_size
     while end - start > 1:
-        middle = start + _split(end - start)
+        middle = start + split_point(end - start)
         if leaf_index < middle:
             plan.append(Range(middle, end))
             end = middle
@@ -52,7 +52,7 @@ def plan_consistency(old_size: int, new_size: int) -> list[Range]:
     plan = []
     start, end = 0, new_size
     while old_size != end:
-        middle = start + _split(end - start)
+        middle = start + split_point(end - start)
         if old_size <= middle:
             plan.append(Range(middle, end))
             end = middle
@@ -161,11 +161,6 @@ def verify_consistency(old_size: int, new_size: int, old_root: bytes, new_root: 
                 expected=root.hex(),
                 found=computed.hex(),
             )
-
-
-def _split(width: int) -> int:
-    """Return the largest power of two smaller than `width` >= 2."""
-    return 1 << ((width - 1).bit_length() - 1)
 
 
 def _inner_border(leaf_index: int, tree_size: int) -> tuple[int, int]:

@@ -67,7 +67,10 @@ class Prover:
 
     def at(self, tree_size: int) -> tuple[Checkpoint, TileReader]:
         """Return the checkpoint that was signed at this tree size, and its tree. Raises: NotFoundError, FormatError."""
-        found = self._checkpoints.at_least(require_int(tree_size, "tree size"))
+        cosigned = self._checkpoints.cosigned.at_least(require_int(tree_size, "tree size"))
+        if cosigned is not None and cosigned.tree_size == tree_size:
+            return self._authenticated(cosigned)
+        found = self._checkpoints.at_least(tree_size)
         if found is None or found.tree_size != tree_size:
             near = "" if found is None else f"; the next larger one is of size {found.tree_size}"
             message = f"checkpoint of size {tree_size}: partition {self._paths.name} has signed none{near}"

@@ -5,7 +5,7 @@ The order of steps is the safety property. While the key's lock is held:
 1. what the key signed last (its own record), the record of checkpoints and the published one must agree;
 2. the entries since then are integrated, tiles durable, and the root hash is computed a second time from the disk;
 3. the key's record advances, durably; only then is there a signature;
-4. the checkpoint goes into the record, then it is published.
+4. the checkpoint goes into the record; where witnesses are asked for, it waits for their quorum; then it is published.
 
 A crash between any two steps leaves a state from which the next call goes on. Source: c2sp.org/tlog-checkpoint ("a log
 must not sign a checkpoint that is inconsistent with any it signed before"), docs/crash-table.md.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from tlog.checkpoint import Checkpoint
 from tlog.errors import CorruptLedgerError, VerificationError
@@ -22,6 +23,7 @@ from tlog.hashing import EMPTY_ROOT
 from tlog.integrate import Integration, Progress
 from tlog.keys import SigningKey, VerifierKey
 from tlog.policy import Policy
+from tlog.reader import TileReader
 from tlog.storage.checkpoints import CheckpointFiles, SignerRecord
 from tlog.storage.disk import Files
 from tlog.storage.keyfiles import KeyFiles
@@ -36,14 +38,50 @@ from tlog.workers import Ahead
 class SignedState:
     """What was signed.
 
-    latest: the largest signed checkpoint on disk. record: what the key says; ahead of it after a crash. is_published,
-    is_recorded: whether `latest` is the published one, and in the record of checkpoints.
+    latest: the largest signed checkpoint on disk. record: what the key says; ahead of it after a crash. published: the
+    published one, where that is of the same tree as `latest`. is_recorded: whether `latest` is in the record.
     """
 
     latest: Checkpoint
     record: Checkpoint
-    is_published: bool
+    published: Checkpoint | None
     is_recorded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessStanding:
+    """How it stands with one witness. size: of the last tree that it cosigned for us, None if it never has.
+
+    time: POSIX seconds of that cosignature. trouble: why it did not cosign the last time, None where it did.
+    """
+
+    name: str
+    url: str | None
+    size: int | None = None
+    time: int | None = None
+    trouble: str | None = None
+
+
+class Cosigning(Protocol):
+    """Who gets cosignatures for a log: it knows the policy, and how to reach the witnesses."""
+
+    def standing(self) -> list[WitnessStanding]:
+        """Return how it stands with each witness, in the policy's order."""
+
+    def require_unseen(self, key: VerifierKey, tree_size: int) -> None:
+        """Look whether a witness has cosigned a larger tree of this key than the one that is to be signed.
+
+        Asked before signing, whenever the process has not signed yet. Raises: CorruptLedgerError, with the evidence:
+        the data was rolled back.
+        """
+
+    def cosign(self, checkpoint: Checkpoint, key: VerifierKey, prove: Callable[[int], tuple[bytes, ...]]) -> Checkpoint:
+        """Return the checkpoint with the cosignatures of the policy's quorum.
+
+        key: with which the log signed. prove: returns the consistency proof from a smaller size to the checkpoint's.
+        Raises: PolicyError naming who is missing and why; nothing is published then. CorruptLedgerError where a witness
+        shows a larger tree that the log signed, InconsistentLogError where it shows another one.
+        """
 
 
 def read_signed_state(files: Files, paths: PartitionPaths, key: VerifierKey) -> SignedState | None:
@@ -55,7 +93,7 @@ def read_signed_state(files: Files, paths: PartitionPaths, key: VerifierKey) -> 
     published, recorded = stored.published(), stored.last_recorded()
     record = SignerRecord(files, paths).read()  # read last, because it advances first
     latest = None
-    for checkpoint, place in ((published, paths.checkpoint), (recorded, paths.checkpoints)):
+    for checkpoint, place in ((recorded, paths.checkpoints), (published, paths.checkpoint)):
         if checkpoint is None:
             continue
         try:
@@ -87,14 +125,24 @@ def read_signed_state(files: Files, paths: PartitionPaths, key: VerifierKey) -> 
             expected=f"size {latest.tree_size}, root {latest.root_hash.hex()}",
             found=f"size {record.tree_size}, root {record.root_hash.hex()}",
         )
-    return SignedState(latest, record, published == latest, recorded == latest)
+    is_published = published is not None and published.text == latest.text
+    return SignedState(latest, record, published if is_published else None, recorded == latest)
 
 
 class Publisher:
     """Signs and publishes the checkpoints of one partition."""
 
-    def __init__(self, files: Files, paths: PartitionPaths, segments: SegmentReader, origin: str) -> None:
+    def __init__(
+        self,
+        files: Files,
+        paths: PartitionPaths,
+        segments: SegmentReader,
+        origin: str,
+        cosigning: Cosigning | None = None,
+    ) -> None:
+        """cosigning: gets the cosignatures without which nothing is published; None where no witness is asked for."""
         self._files = files
+        self._cosigning = cosigning
         self._paths = paths
         self._segments = segments
         self._origin = origin
@@ -113,7 +161,8 @@ class Publisher:
 
         durable_size: asked for the number of durable entries while the key's lock is held. ahead: where entries may
         have been examined already.
-        Raises: CorruptLedgerError where files and signed checkpoints disagree; nothing is signed then. StorageError.
+        Raises: CorruptLedgerError where files and signed checkpoints disagree; nothing is signed then. PolicyError
+        where the quorum of witnesses is not met: the checkpoint before stays the published one. StorageError.
         Cost: three SHA-256 calls an entry since the last checkpoint and two a node.
         """
         keys = KeyFiles(self._files, self._paths)
@@ -125,19 +174,21 @@ class Publisher:
             size = durable_size()
             if state is not None:
                 _refuse_rollback(state, size, self._paths)
-                if state.latest.signatures and not (state.is_recorded and state.is_published):
+                if state.latest.signatures and not (state.is_recorded and state.published):
                     self._checkpoints.record(state.latest)  # a line that was read may be in the page cache only
                 if size == state.latest.tree_size and state.latest.signatures:
-                    if not state.is_published:
-                        self._checkpoints.publish(state.latest)
+                    if state.published is None:
+                        return self._publish(state.latest, key.verifier_key)
                     self._files.disk.sync_dir(self._paths.root)  # whoever published it may have died before that
-                    return state.latest
+                    return state.published
             latest = state.latest if state is not None else Checkpoint(self._origin, 0, EMPTY_ROOT)
             integration = Integration(self._files, self._paths, self._segments, latest, ahead=ahead, progress=progress)
             root = self._integrate(integration, latest, state.record if state is not None else latest, size)
+            if self._cosigning is not None:
+                self._cosigning.require_unseen(key.verifier_key, size)
             checkpoint = self._sign(Checkpoint(self._origin, size, root), key)
             self._checkpoints.record(checkpoint)
-            self._checkpoints.publish(checkpoint)
+            checkpoint = self._publish(checkpoint, key.verifier_key)
             for tile in edge_tiles(latest.tree_size):
                 if (tile.index + 1) << TILE_HEIGHT <= size >> TILE_HEIGHT * tile.level:
                     self._tiles.remove_partials(Tile(tile.level, tile.index))
@@ -162,6 +213,15 @@ class Publisher:
                 found=root.hex(),
             )
         return root
+
+    def _publish(self, checkpoint: Checkpoint, key: VerifierKey) -> Checkpoint:
+        """Publish a signed checkpoint, cosigned where witnesses are asked for, and return it."""
+        if self._cosigning is not None:
+            tree = TileReader(self._tiles, checkpoint.tree_size, checkpoint.root_hash)
+            checkpoint = self._cosigning.cosign(checkpoint, key, tree.consistency_proof)
+            self._checkpoints.cosigned.record(checkpoint)
+        self._checkpoints.publish(checkpoint)
+        return checkpoint
 
     def _sign(self, checkpoint: Checkpoint, key: SigningKey) -> Checkpoint:
         """Advance the key's record, then sign, and check the signature before anybody sees it."""

@@ -6,7 +6,7 @@ from binascii import unhexlify
 from dataclasses import dataclass
 
 from tlog.errors import FormatError
-from tlog.group import Group, GroupCommit
+from tlog.group import Committed, Group, GroupCommit
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +76,10 @@ def receipt_of(group: Group, index: int) -> Receipt:
     if isinstance(result, FormatError):
         raise result
     return Receipt(result.first_seq + index, unhexlify(result.hashes[index]))
+
+
+def committed_part(result: Committed | FormatError, index: int, count: int) -> Committed:
+    """Return what became of `count` entries from `index` on in a commit. Raises: FormatError where it was refused."""
+    if isinstance(result, FormatError):
+        raise result
+    return Committed(result.first_seq + index, result.hashes[index : index + count])

@@ -83,6 +83,11 @@ class Sequencer:
         """The number of entries when this process last looked."""
         return self._appender.head.seq
 
+    @property
+    def poison(self) -> BaseException | None:
+        """What failed, so that nothing is appended until the partition is opened again; None while all is well."""
+        return self._poison
+
     def durable_head(self) -> ChainHead:
         """Return the chain's head after all that is durable, whoever wrote it. Raises: as `commit`."""
         return self._locked(lambda: self._caught_up().head)

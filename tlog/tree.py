@@ -28,6 +28,11 @@ class Range(NamedTuple):
     end: int
 
 
+def split_point(width: int) -> int:
+    """Return how many of `width` >= 2 leaves lie left of the root: the largest power of two below."""
+    return 1 << (width - 1).bit_length() - 1
+
+
 def range_nodes(span: Range) -> list[Node]:
     """Return the perfect subtrees that make up the leaves [start, end), left to right, each as large as it can be.
 

@@ -77,7 +77,7 @@ def verify_proof(proof: str | bytes | Proof, *, policy: Policy, entry: bytes | N
     # (4) They are there, at that index, in the tree of the size and root that were signed.
     verify_inclusion(leaf_hash(leaf_data), parsed.leaf_index, checkpoint.tree_size, checkpoint.root_hash, parsed.hashes)
     # (5) What they say.
-    return VerifiedEntry(_proven_entry(leaf_data, parsed.leaf_index, checkpoint.origin), parsed.leaf_index, checkpoint)
+    return VerifiedEntry(proven_entry(leaf_data, parsed.leaf_index, checkpoint.origin), parsed.leaf_index, checkpoint)
 
 
 def verify_consistency(
@@ -140,8 +140,12 @@ def _leaf_data(proof: Proof, entry: bytes | None) -> bytes:
     return proof.extra
 
 
-def _proven_entry(leaf_data: bytes, leaf_index: int, origin: str) -> Entry:
-    """Parse leaf data that was proven, and compare what it says with where it was found."""
+def proven_entry(leaf_data: bytes, leaf_index: int, origin: str) -> Entry:
+    """Return the entry of leaf data that was proven, having compared what it says with where it was found.
+
+    leaf_data: what is the leaf at `leaf_index` of the log with this origin; that is the caller's claim. Raises:
+    VerificationError where it is no entry, or one of another place.
+    """
     place = f"entry {leaf_index}"
     try:
         entry = parse_entry(leaf_data)

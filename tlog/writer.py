@@ -11,8 +11,8 @@ from typing import Any
 from tlog._heap import keep_freed_memory
 from tlog.entry import largest_payload, too_large
 from tlog.errors import FormatError, RefusedItemError
-from tlog.group import ClosedError, Group, GroupCommit
-from tlog.receipt import BulkReceipt, PendingReceipt, Receipt, receipt_of
+from tlog.group import ClosedError, Committed, Group, GroupCommit
+from tlog.receipt import BulkReceipt, PendingReceipt, Receipt, committed_part, receipt_of
 from tlog.sequencer import Sequencer
 from tlog.workers import Ahead
 
@@ -53,6 +53,11 @@ class Writer:
         """How often the clock stood before the last entry's time, which was used again then."""
         return self._sequencer.clock_held
 
+    @property
+    def poison(self) -> BaseException | None:
+        """See `Sequencer.poison`."""
+        return self._sequencer.poison
+
     def append(self, payload: bytes) -> Receipt:
         """Append one entry; durable on return."""
         self._check_size(payload)
@@ -62,6 +67,16 @@ class Writer:
         """Append one entry without waiting."""
         self._check_size(payload)
         return PendingReceipt(self._groups, *self._groups.submit((payload,), len(payload)))
+
+    def append_group(self, payloads: Sequence[bytes]) -> list[Committed]:
+        """Append entries; all durable on return. Return their commits in order, of which there is nearly always one.
+
+        payloads: each of at most `tlog.entry.largest_payload` bytes for the largest seq there can be.
+        """
+        group, index = self._groups.append(payloads, sum(map(len, payloads)))
+        if len(group.results) == 1:
+            return [committed_part(group.results[0], index, len(payloads))]
+        return [committed_part(result, 0, 1) for result in group.results[index : index + len(payloads)]]
 
     def append_many(self, items: Iterable[Any], encode: Encode) -> BulkReceipt:
         """Append many entries; all durable on return. While one chunk is written, the next is encoded.

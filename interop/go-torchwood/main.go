@@ -1,10 +1,10 @@
-// Tlog-interop-torchwood checks a policy, proof files and an exported partition with filippo.io/torchwood, which shares
-// no code with tlog.
+// Tlog-interop-torchwood checks a policy, proof files and an exported or served partition with filippo.io/torchwood,
+// which shares no code with tlog.
 //
 // Usage: tlog-interop-torchwood [-dir DIR] [-cosign NAME] POLICYFILE [FILE.tlog-proof]...
 //
 // Every proof file, whose extra line must hold the entry, is verified under the policy. With -dir, a
-// c2sp.org/tlog-tiles directory, its checkpoint is verified under the policy, every entry is read and authenticated,
+// c2sp.org/tlog-tiles directory or the URL of one, its checkpoint is verified under the policy, every entry is read and authenticated,
 // and every proof file must be, byte for byte, the one that torchwood makes from the directory. With -cosign, the
 // report holds the directory's checkpoint with the cosignature of a new witness key of that name.
 //
@@ -20,6 +20,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
@@ -35,7 +36,7 @@ type Report struct {
 }
 
 func main() {
-	dir := flag.String("dir", "", "exported `directory` to read")
+	dir := flag.String("dir", "", "exported `directory` to read, or http://HOST:PORT/PARTITION")
 	cosigner := flag.String("cosign", "", "cosign the directory's checkpoint under this key `name`")
 	flag.Parse()
 	if flag.NArg() < 1 || *cosigner != "" && *dir == "" {
@@ -77,9 +78,17 @@ func run(policyFile, dir, cosigner string, proofFiles []string) (*Report, error)
 	return report, nil
 }
 
+// openTiles returns the directory, or the server where it is a URL.
+func openTiles(dir string) (torchwood.TileReader, error) {
+	if strings.HasPrefix(dir, "http://") {
+		return torchwood.NewTileFetcher(dir)
+	}
+	return torchwood.NewTileFS(os.DirFS(dir))
+}
+
 func checkDirectory(dir string, policy torchwood.Policy, cosigner string, report *Report) (*torchwood.Client, error) {
 	ctx := context.Background()
-	tiles, err := torchwood.NewTileFS(os.DirFS(dir))
+	tiles, err := openTiles(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -21,10 +21,10 @@ const (
 	tileWidth  = 1 << tileHeight
 )
 
-// directory is a tlog-tiles directory and the tree that its checkpoint commits to.
+// directory is a tlog-tiles directory, or a server of one, and the tree that its checkpoint commits to.
 // It is the TileReader of a tlog.TileHashReader; tiles holds what that has authenticated.
 type directory struct {
-	path  string
+	from  source
 	tree  tlog.Tree
 	tiles map[tlog.Tile][]byte
 }
@@ -38,7 +38,7 @@ func (d *directory) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 			data[i] = known
 			continue
 		}
-		read, err := os.ReadFile(filepath.Join(d.path, tilePath(tile)))
+		read, err := d.from.read(tilePath(tile))
 		if err != nil {
 			return nil, err
 		}
@@ -77,7 +77,7 @@ func (d *directory) checkEntries(report *Report) error {
 		end := min(start+tileWidth, d.tree.N)
 		tile := tlog.Tile{H: tileHeight, N: start / tileWidth, W: int(end - start)}
 		name := strings.Replace(tilePath(tile), "tile/0/", "tile/entries/", 1)
-		bundle, err := os.ReadFile(filepath.Join(d.path, name))
+		bundle, err := d.from.read(name)
 		if err != nil {
 			return err
 		}
@@ -173,7 +173,7 @@ func (c *chain) follow(line []byte, seq int64) error {
 
 // checkTileFiles checks that the directory holds no hash tile but those of the tree: each file is an authenticated
 // tile, or, where it is a partial tile of an earlier size, the start of one.
-func (d *directory) checkTileFiles(report *Report) error {
+func (d *directory) checkTileFiles(path string, report *Report) error {
 	widest := make(map[tlog.Tile][]byte)
 	for tile, data := range d.tiles {
 		tile.W = 0
@@ -182,11 +182,11 @@ func (d *directory) checkTileFiles(report *Report) error {
 		}
 	}
 	seen := 0
-	err := filepath.WalkDir(filepath.Join(d.path, "tile"), func(path string, file fs.DirEntry, err error) error {
-		if err != nil || file.IsDir() {
+	err := filepath.WalkDir(filepath.Join(path, "tile"), func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
 			return err
 		}
-		name, err := filepath.Rel(d.path, path)
+		name, err := filepath.Rel(path, file)
 		if err != nil || strings.HasPrefix(name, "tile/entries/") {
 			return err
 		}
@@ -194,7 +194,7 @@ func (d *directory) checkTileFiles(report *Report) error {
 		if err != nil {
 			return err
 		}
-		data, err := os.ReadFile(path)
+		data, err := os.ReadFile(file)
 		if err != nil {
 			return err
 		}
@@ -216,4 +216,19 @@ func (d *directory) checkTileFiles(report *Report) error {
 		return nil
 	}
 	return err
+}
+
+// checkTilesServed checks that every tile that the tree has, at every level, was fetched and authenticated.
+func (d *directory) checkTilesServed(report *Report) error {
+	tiles := tlog.NewTiles(tileHeight, 0, d.tree.N)
+	for _, tile := range tiles {
+		if _, ok := d.tiles[tile]; !ok {
+			return fmt.Errorf("%s was not authenticated", tilePath(tile))
+		}
+	}
+	if len(tiles) != len(d.tiles) {
+		return fmt.Errorf("%d tiles were authenticated, the tree has %d", len(d.tiles), len(tiles))
+	}
+	report.HashTiles = len(tiles)
+	return nil
 }

@@ -1,12 +1,12 @@
-// Tlog-interop checks an exported partition with golang.org/x/mod's sumdb/note and sumdb/tlog, which share no code
-// with tlog.
+// Tlog-interop checks an exported or served partition with golang.org/x/mod's sumdb/note and sumdb/tlog, which share no
+// code with tlog.
 //
 // Usage: tlog-interop [-requests FILE] DIR VKEYFILE [FILE.tlog-proof | FILE.consistency]...
 //
-// DIR is a c2sp.org/tlog-tiles directory. Every hash tile is authenticated against the checkpoint's root, every entry
-// against its leaf hash and its predecessor's hash, every proof file against the tree. FILE.consistency is a
-// consistency proof in the form of c2sp.org/tlog-witness's add-checkpoint request; the signed checkpoint it starts
-// from lies next to it as FILE.old.
+// DIR is a c2sp.org/tlog-tiles directory, or the URL of one that is served, http://HOST:PORT/PARTITION. Every hash tile
+// is authenticated against the checkpoint's root, every entry against its leaf hash and its predecessor's hash, every
+// proof file against the tree. FILE.consistency is a consistency proof in the form of c2sp.org/tlog-witness's
+// add-checkpoint request; the signed checkpoint it starts from lies next to it as FILE.old.
 //
 // -requests names a JSON file {"inclusion": [[index, size], ...], "consistency": [[old, new], ...]}; the report on
 // standard output then holds the proofs that this program makes for them. Exit status 1: something did not verify.
@@ -18,7 +18,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/mod/sumdb/note"
@@ -70,7 +69,11 @@ func run(dir, vkeyFile string, proofFiles []string, requestsFile string) (*Repor
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", vkeyFile, err)
 	}
-	signed, err := os.ReadFile(filepath.Join(dir, "checkpoint"))
+	from := openSource(dir)
+	if served, err := from.read("vkey"); err != nil || string(served) != string(vkey) {
+		return nil, fmt.Errorf("the log's own vkey is another one: %q, %v", served, err)
+	}
+	signed, err := from.read("checkpoint")
 	if err != nil {
 		return nil, err
 	}
@@ -79,14 +82,19 @@ func run(dir, vkeyFile string, proofFiles []string, requestsFile string) (*Repor
 		return nil, fmt.Errorf("checkpoint: %w", err)
 	}
 	report := &Report{Origin: verifier.Name(), Size: tree.N, Root: tree.Hash}
-	log := &directory{path: dir, tree: tree, tiles: make(map[tlog.Tile][]byte)}
+	log := &directory{from: from, tree: tree, tiles: make(map[tlog.Tile][]byte)}
 	if empty, err := tlog.TreeHash(0, nil); tree.N == 0 && (err != nil || tree.Hash != empty) {
 		return nil, errors.New("checkpoint: the root of the empty tree is wrong")
 	}
 	if err := log.checkEntries(report); err != nil {
 		return nil, err
 	}
-	if err := log.checkTileFiles(report); err != nil {
+	if directory, ok := from.(exported); ok {
+		err = log.checkTileFiles(string(directory), report)
+	} else {
+		err = log.checkTilesServed(report)
+	}
+	if err != nil {
 		return nil, err
 	}
 	for _, name := range proofFiles {

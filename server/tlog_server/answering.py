@@ -55,43 +55,37 @@ def answer(body: bytes, content_type: str, cache_control: str, *, vary: str = ""
 
     compress: whether a content coding may be negotiated. A byte range is one of the bytes without coding.
     """
-    response = Response(content_type=content_type)
-    response.headers["Cache-Control"] = cache_control
-    response.headers["Accept-Ranges"] = "bytes"
-    coding = _negotiated(is_plain_wanted="Range" in request.headers) if compress else None
+    environ = request.environ
+    coding = _negotiated(is_plain_wanted="HTTP_RANGE" in environ) if compress else None
+    tag = hashlib.sha256(body).hexdigest()[:32]
+    etag = f'"{tag}"' if coding is None else f'"{tag}-{coding}"'
+    headers = [("Content-Type", content_type), ("Cache-Control", cache_control), ("Accept-Ranges", "bytes")]
     names = [name for name in (vary, "Accept-Encoding" if compress else "") if name]
     if names:
-        response.headers["Vary"] = ", ".join(names)
-    tag = hashlib.sha256(body).hexdigest()[:32]
-    response.set_etag(tag if coding is None else f"{tag}-{coding}")
-    if request.if_none_match and _is_known(response):
-        response.status_code = 304
-        del response.headers["Content-Type"]
-        return response
+        headers.append(("Vary", ", ".join(names)))
+    headers.append(("ETag", etag))
+    if "HTTP_IF_NONE_MATCH" in environ and request.if_none_match.contains_weak(etag[1:-1]):
+        return Response(status=304, headers=headers[1:])
+    status = 200
     if coding is not None:
-        response.headers["Content-Encoding"] = coding
+        headers.append(("Content-Encoding", coding))
         body = CODINGS[coding](body)
-    span = _span(len(body), response) if coding is None else None
-    if span is not None:
-        response.status_code = 206
-        response.headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{len(body)}"
-        body = body[span.start : span.stop]
-    response.set_data(body)
-    return response
+    elif "HTTP_RANGE" in environ:
+        span = _span(len(body), etag)
+        if span is not None:
+            status = 206
+            headers.append(("Content-Range", f"bytes {span.start}-{span.stop - 1}/{len(body)}"))
+            body = body[span.start : span.stop]
+    return Response(body, status, headers)
 
 
-def _is_known(response: Response) -> bool:
-    tag, _ = response.get_etag()
-    return tag is not None and request.if_none_match.contains_weak(tag)
-
-
-def _span(size: int, response: Response) -> Span | None:
+def _span(size: int, etag: str) -> Span | None:
     """Return the range that was asked for, None where the whole is the answer. Raises: RefusedError.
 
     Several ranges, other units and what is no range at all are passed over, as RFC 9110 section 14.2 has it.
     """
     match = _RANGE.fullmatch(request.headers.get("Range", "")) if request.method == "GET" else None
-    if match is None or ("If-Range" in request.headers and request.headers["If-Range"] != response.headers["ETag"]):
+    if match is None or ("If-Range" in request.headers and request.headers["If-Range"] != etag):
         return None
     if match[3] is not None:
         span = Span(max(size - int(match[3]), 0), size)

@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
-import secrets
+import threading
 from pathlib import Path
 
-from flask import Flask, Response, g
+from flask import Flask, Response, g, request
 
+from tlog.keeper import Keeper
+from tlog.keeping.probe import Probe
 from tlog.ledger import Ledger
-from tlog_server import problems
-from tlog_server.asking import LEDGER, SETTINGS, check_request
+from tlog_server import access, bodies, limits, problems, taking
+from tlog_server.asking import KEEPER, LEDGER, METRICS, PROBE, SETTINGS, STOPPING, check_request
+from tlog_server.check_pages import check_pages
+from tlog_server.envelope import CALLER, REQUEST_ID, ROUTE, Envelope
+from tlog_server.events_in import events_in
+from tlog_server.events_out import events_out
+from tlog_server.events_stream import events_stream
 from tlog_server.health import health
+from tlog_server.metrics import Metrics
+from tlog_server.metrics import metrics as metrics_page
+from tlog_server.openapi import openapi
+from tlog_server.otlp import otlp
+from tlog_server.pages import pages
 from tlog_server.proofs import proofs
+from tlog_server.search_pages import search_pages
 from tlog_server.settings import Settings
+from tlog_server.static_files import static_files
 from tlog_server.static_log import static_log
+from tlog_server.verifying import verifying
 
-BLUEPRINTS = (health, static_log, proofs)
-
-SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-"""What every answer carries, errors too."""
+BLUEPRINTS = (
+    health,
+    metrics_page,
+    static_files,
+    static_log,
+    proofs,
+    pages,
+    search_pages,
+    check_pages,
+    events_in,
+    otlp,
+    events_out,
+    events_stream,
+    verifying,
+    openapi,
+)
 
 
 def create_app(ledger: str | Path | Ledger, settings: Settings | None = None) -> Flask:
@@ -35,25 +56,40 @@ def create_app(ledger: str | Path | Ledger, settings: Settings | None = None) ->
     Raises: NotFoundError where there is no ledger, FormatError naming the setting of `tlog.toml` that is wrong.
     """
     app = Flask("tlog_server", static_folder=None, template_folder=None)
-    app.config[LEDGER] = ledger if isinstance(ledger, Ledger) else Ledger.open(ledger)
-    app.config[SETTINGS] = Settings() if settings is None else settings
+    settings = Settings() if settings is None else settings
+    ledger = ledger if isinstance(ledger, Ledger) else Ledger.open(ledger)
+    app.config[LEDGER] = ledger
+    app.config[SETTINGS] = settings
+    app.config[METRICS] = metrics = Metrics(ledger)
+    app.config[KEEPER] = Keeper(ledger, publish_interval_s=settings.publish_interval_s, on_look=metrics.look)
+    app.config[PROBE] = Probe(ledger.files, ledger.path)
+    app.config[STOPPING] = threading.Event()
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     app.before_request(_begin)
+    limits.install(app, token_rate=settings.token_rate, address_rate=settings.address_rate)
     app.before_request(check_request)
     app.after_request(_finish)
+    bodies.install(app)
+    access.install(app, ledger)
+    taking.install(app, ledger)
     problems.install(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
+    keeps = not settings.token_rate and not settings.address_rate
+    app.wsgi_app = Envelope(  # type: ignore[method-assign]
+        app.wsgi_app, metrics, has_log=settings.has_access_log, keeps=keeps
+    )
     return app
 
 
 def _begin() -> None:
-    g.request_id = secrets.token_hex(8)
+    environ, rule = request.environ, request.url_rule
+    g.request_id = environ[REQUEST_ID]
+    environ[ROUTE] = None if rule is None else rule.rule
 
 
 def _finish(response: Response) -> Response:
-    response.headers["X-Request-ID"] = g.request_id
-    for name, value in SECURITY_HEADERS.items():
-        response.headers.setdefault(name, value)
+    found = g.get("caller")
+    request.environ[CALLER] = None if found is None else found.name
     return response

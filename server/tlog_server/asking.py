@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from flask import current_app, request
 
 from tlog._strict import MAX_TREE_SIZE, parse_decimal
 from tlog.errors import FormatError, NotFoundError
+from tlog.keeper import Keeper
 from tlog.ledger import Ledger
 from tlog.partition import Partition
 from tlog_server.access import require
@@ -25,19 +27,33 @@ LEDGER = "TLOG_LEDGER"
 SETTINGS = "TLOG_SETTINGS"
 """The name under which it holds its settings."""
 
+KEEPER = "TLOG_KEEPER"
+"""The name under which it holds the keeper, which `tlog serve` starts and tests do not."""
+
+METRICS = "TLOG_METRICS"
+"""The name under which it holds what the process counts."""
+
+PROBE = "TLOG_PROBE"
+"""The name under which it holds what tries whether the storage can be written to."""
+
+STOPPING = "TLOG_STOPPING"
+"""The name under which it holds the event that is set when the process is told to end: streams end then."""
+
 MAX_URL_LENGTH = 2048
-MAX_PARAMETERS = 8
+MAX_PARAMETERS = 16
 
 
 def check_request() -> None:
     """Refuse what no handler reads: long URLs, other spellings of a path, bodies. Raises: RefusedError."""
-    raw = request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or ""
-    if len(raw) > MAX_URL_LENGTH or len(request.path) + len(request.query_string) > MAX_URL_LENGTH:
+    asked = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - the proxy costs at each look
+    environ, path = asked.environ, asked.path
+    raw = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
+    if len(raw) > MAX_URL_LENGTH or len(path) + len(environ.get("QUERY_STRING", "")) > MAX_URL_LENGTH:
         raise RefusedError(414, f"The URL is longer than {MAX_URL_LENGTH} characters.")
-    if raw and _path_of(raw) != quote(request.root_path + request.path, safe="/:@!$&'()*+,;=~"):
+    if raw and _path_of(raw) != quote(asked.root_path + path, safe="/:@!$&'()*+,;=~"):
         raise RefusedError(404, "There is no resource with this path; paths here need no percent signs.")
-    has_body = bool(request.content_length) or "HTTP_TRANSFER_ENCODING" in request.environ
-    if has_body and request.routing_exception is None and not _reads_body():
+    has_body = environ.get("CONTENT_LENGTH", "") not in {"", "0"} or "HTTP_TRANSFER_ENCODING" in environ
+    if has_body and asked.routing_exception is None and not _reads_body():
         raise RefusedError(413, "Send no body: this resource reads none.")
 
 
@@ -68,6 +84,18 @@ def ledger() -> Ledger:
 def settings() -> Settings:
     """Return the application's settings."""
     found: Settings = current_app.config[SETTINGS]
+    return found
+
+
+def keeper() -> Keeper:
+    """Return the ledger's keeper in this process, of which `wait_published` may be asked whether it runs or not."""
+    found: Keeper = current_app.config[KEEPER]
+    return found
+
+
+def stopping() -> threading.Event:
+    """Return the event that is set when the process is told to end; an answer that goes on for long looks at it."""
+    found: threading.Event = current_app.config[STOPPING]
     return found
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
 from flask import Flask, Response, g
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from tlog.errors import (
+    BackpressureError,
     CommitUnknownError,
     ConflictError,
     Error,
@@ -23,6 +24,7 @@ from tlog.errors import (
     StorageError,
     VerificationError,
 )
+from tlog.index.store import IndexBusyError
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
@@ -32,8 +34,10 @@ STATUSES: tuple[tuple[type[Error], int, str], ...] = (
     (FormatError, 500, "The log found a file of its own unreadable, and gives out nothing that it cannot prove."),
     (NotFoundError, 404, "The log has published no such resource; <partition>/checkpoint says what it has."),
     (ConflictError, 409, "Somebody else holds or has made this already; look, then ask again."),
+    (IndexBusyError, 503, "The answer takes longer than this server allows; ask for less, or later."),
     (StorageError, 503, "The log cannot reach its storage now; ask again later."),
     (CommitUnknownError, 503, "The log does not know whether a write arrived; ask again later."),
+    (BackpressureError, 503, "The log is not ready for this yet; ask again later."),
     (Error, 500, "The log failed; its operator finds the reason under the request's id."),
 )
 """Status and words for each error of the library that leaves a handler; the first class that fits counts."""
@@ -42,16 +46,27 @@ _log = logging.getLogger("tlog.server")
 
 
 class RefusedError(Exception):
-    """A request that gets no answer. status: of HTTP. detail: what is wrong, and the remedy. field: where, or None."""
+    """A request that gets no answer.
+
+    status: of HTTP. detail: what is wrong, and the remedy. field: where, or None. more: other fields of the problem
+    document.
+    """
 
     def __init__(
-        self, status: int, detail: str, *, field: str | None = None, headers: Iterable[tuple[str, str]] = ()
+        self,
+        status: int,
+        detail: str,
+        *,
+        field: str | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+        more: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.field = field
         self.headers = tuple(headers)
+        self.more = {} if more is None else dict(more)
 
 
 def problem(refusal: RefusedError) -> Response:
@@ -64,6 +79,7 @@ def problem(refusal: RefusedError) -> Response:
     }
     if refusal.field is not None:
         fields["field"] = refusal.field
+    fields |= refusal.more
     fields["request_id"] = g.request_id
     response = Response(json.dumps(fields) + "\n", refusal.status, content_type=PROBLEM_TYPE)
     response.headers.extend(refusal.headers)
@@ -86,11 +102,16 @@ def install(app: Flask) -> None:
     app.register_error_handler(Exception, _defect)
 
 
-def _library_error(error: Error) -> Response:
+def refusal_of_failure(error: Error) -> RefusedError:
+    """Return what is answered where the library raised `error`; what is no fault of the request goes to the log."""
     refusal = refusal_of(error)
     if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("request_failed request_id=%s error=%s: %s", g.request_id, type(error).__name__, error)
-    return problem(refusal)
+    return refusal
+
+
+def _library_error(error: Error) -> Response:
+    return problem(refusal_of_failure(error))
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -16,12 +16,12 @@ from tlog.checkpoint import MAX_TREE_SIZE, Checkpoint
 from tlog.errors import CorruptLedgerError, Error, FormatError, NotFoundError
 from tlog.hashing import leaf_hash
 from tlog.index.query import Query, Value
-from tlog.index.search import Index
 from tlog.jsontext import encode_json
 from tlog.partition import Partition
 from tlog.tlogproof import ConsistencyProof, Proof
 from tlog_server.answering import BYTES, IMMUTABLE, NO_STORE, TEXT, answer
 from tlog_server.asking import accepted, number, parameters, parsing, partition
+from tlog_server.indexes import index_of
 from tlog_server.problems import RefusedError
 
 JSON = "application/json"
@@ -96,10 +96,10 @@ def _index_of_id(found: Partition, event_id: str) -> int:
     """Return where the first event with this id is. The query index says where, and the entry is read to see it."""
     with parsing("id"):
         query = Query().with_condition("id", (Value(event_id),))
-    with Index(found) as index:
-        hit = index.first(query)
-        if hit is None:
-            raise RefusedError(404, f"No event with this id was found: {index.coverage()}.", field="id")
+    index = index_of(found)
+    hit = index.first(query)
+    if hit is None:
+        raise RefusedError(404, f"No event with this id was found: {index.coverage()}.", field="id")
     return hit.entry.seq
 
 

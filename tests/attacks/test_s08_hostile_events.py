@@ -1,21 +1,28 @@
 """S8, Rekor and cosign: memory that the sender decides about, crashes on malformed entries.
 
-Bodies with and without length, chunked, compressed bombs, and URLs that lead inside are tested with the server; the
-addresses of witnesses with the witness network.
+By every way into the library, and over HTTP into a server whose memory is watched. More about bodies and connections:
+tests/server/access/test_bodies.py and test_serve.py. The addresses of witnesses are tested with the witness network.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import httpx
+import msgpack
 import pytest
+import zstandard
 
 from tests.attacks.bounds import refused
 from tests.incidents.programs import run
 from tests.ledgers import QuickDisk, create, files_of
+from tests.server.access.conftest import bearing
+from tests.server.access.test_serve import serving
+from tests.server.conftest import granted
 from tlog import Partition
 from tlog.errors import FormatError, RefusedItemError
 
@@ -174,3 +181,128 @@ def test_s08_many_tiny_events_in_bounded_memory(tmp_path: Path) -> None:
     assert report["stop"] == 120_001
     small, large = report["peaks"]
     assert large < small + 16_000  # KiB; their entries are 22,000
+
+
+EVENTS, BATCH, LOGS = "/api/v1/events", "/api/v1/events:batch", "/v1/logs"
+ALLOWED_GROWTH = 48 << 20
+"""Bytes that a process of the server may grow by, whatever it is sent."""
+
+
+class Attacked(NamedTuple):
+    """A server. size: tells how many entries its partition has. peak: tells the most memory that its process had."""
+
+    client: httpx.Client
+    size: Callable[[], int]
+    peak: Callable[[], int]
+
+    def post(self, path: str, body: Any, media_type: str = "application/json", **headers: str) -> httpx.Response:
+        """Send a body."""
+        return self.client.post(
+            f"{path}?partition=users", content=body, headers={"Content-Type": media_type, **headers}
+        )
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
+    """A real server of one process; at the end that process is the same, and has not grown."""
+    ledger = tmp_path_factory.mktemp("attacked") / "ledger"
+    partition = create(ledger, disk=QuickDisk())
+    partition.append("first")
+    token = granted(ledger)
+    with (
+        serving(ledger) as (url, process),
+        httpx.Client(base_url=url, headers=bearing(token), trust_env=False, timeout=60) as client,
+    ):
+
+        def peak() -> int:
+            (worker,) = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+            status = Path(f"/proc/{worker}/status").read_text()
+            return int(status.partition("VmHWM:")[2].split()[0]) << 10
+
+        found = Attacked(client, lambda: partition.size, peak)
+        for path, media_type in (
+            (EVENTS, "application/json"),
+            (BATCH, "application/x-ndjson"),
+            (LOGS, "application/json"),
+        ):
+            assert found.post(path, b"{}", media_type).status_code < 300
+        before = peak()
+        yield found
+        assert client.get("/healthz").status_code == 200
+        assert peak() - before < ALLOWED_GROWTH, f"{before >> 20} MiB, then {peak() >> 20} MiB"
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_s08_hostile_bodies(attacked: Attacked, name: str) -> None:
+    """Each hostile text is refused as an event, in a batch, and as logs; what stood before it in a batch stays."""
+    text, size = TEXTS[name], attacked.size()
+    for path in (EVENTS, LOGS):
+        answer = attacked.post(path, text)
+        assert 400 <= answer.status_code < 500, answer.text
+        assert len(answer.content) < 1500
+    assert attacked.size() == size
+    line = text.replace(b"\n", b" ") if name != "a line break" else b"{"
+    body = b"1\n2\n" + (line or b"{") + b"\n3\n"
+    for media_type, whole in (("application/x-ndjson", body), ("application/json", b"[1,2," + (text or b"}") + b",3]")):
+        if (name, media_type) == ("a line break", "application/json"):
+            continue  # white space, which an array may have
+        answer = attacked.post(BATCH, whole, media_type)
+        assert 400 <= answer.status_code < 500, answer.text
+        assert answer.json()["count"] == 2
+        assert attacked.size() == (size := size + 2)
+
+
+def test_s08_bodies_over_the_limit(attacked: Attacked) -> None:
+    """What is larger than an event may be is refused, with and without its length, and before all of it is sent."""
+    size = attacked.size()
+    large = b'"' + b"x" * (1 << 20) + b'"'
+    assert attacked.post(EVENTS, large).status_code == 413
+    assert attacked.post(EVENTS, iter([large])).status_code == 413
+    assert attacked.post(LOGS, iter([b" " * (8 << 20)])).status_code == 413
+    assert attacked.post(BATCH, iter([b"1\n", large, b"\n"]), "application/x-ndjson").status_code in {400, 413}
+    assert attacked.size() == size + 1
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_s08_bombs(attacked: Attacked, coding: str) -> None:
+    """A body that unpacks to tens of megabytes is refused early, in each way in."""
+    size = attacked.size()
+    blank = b"[1," + b" " * (40 << 20) + b"2]"
+    bomb = gzip.compress(blank, 1) if coding == "gzip" else zstandard.ZstdCompressor().compress(blank)
+    for path in (EVENTS, BATCH, LOGS):
+        answer = attacked.post(path, bomb, **{"Content-Encoding": coding})
+        assert answer.status_code in {400, 413}, answer.text
+    assert attacked.size() <= size + 1
+    lines = b"1\n" + b"\n" * (40 << 20)
+    packed = zstandard.ZstdCompressor().compress(lines) if coding == "zstd" else gzip.compress(lines, 9)
+    assert attacked.post(BATCH, packed, "application/x-ndjson", **{"Content-Encoding": coding}).status_code in {
+        400,
+        413,
+    }
+
+
+def test_s08_hostile_msgpack(attacked: Attacked) -> None:
+    """Sizes that msgpack announces are not believed, and what JSON cannot say is refused."""
+    size = attacked.size()
+    good: bytes = msgpack.packb(1)
+    for bad in (
+        b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xc1",
+        b"\x91" * DEEP, b"\xca\x7f\xc0\x00\x00", b"\xc4\x01x", b"\xd4\x01x", b"\xa1\xff", b"\xa1\x00",
+        b"\x82\xa1a\x01\xa1a\x02", b"\x81\x01\x02", b"\xdd\x00\x10\x00\x00" + b"\xc0" * (1 << 20),
+    ):  # fmt: skip
+        answer = attacked.post(BATCH, good + bad, "application/msgpack")
+        assert 400 <= answer.status_code < 500, (bad[:20], answer.text)
+        assert attacked.size() == (size := size + 1)
+
+
+def test_s08_many_tiny_events_over_http(attacked: Attacked) -> None:
+    """A batch of tiny events is taken in while it arrives: five times as many need no more memory."""
+    peaks = []
+    for count in (20_000, 100_000):
+        size = attacked.size()
+        pieces = (b"1\n" * 10_000 for _ in range(count // 10_000))
+        answer = attacked.post(BATCH, pieces, "application/x-ndjson")
+        assert (answer.status_code, answer.json()["count"]) == (201, count)
+        assert attacked.size() == size + count
+        peaks.append(attacked.peak())
+    assert peaks[1] - peaks[0] < 16 << 20

@@ -169,7 +169,7 @@ def test_after_a_fork(tmp_path: Path) -> None:
             worked = index.catch_up() == 100 and index.count("") == 200
             store = index._store
             assert isinstance(store, SqliteStore)
-            code = 0 if worked and store._open is not None and store._open[0] == os.getpid() else 2
+            code = 0 if worked and store._open is not None and store._open[0][0] == os.getpid() else 2
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from flask.testing import FlaskClient
 
 import tlog
 from tests.ledgers import QuickDisk, create, opened
+from tlog.access import VERBS, Tokens, Verb
+from tlog.accessrules import EVERY
 from tlog_server.app import create_app
 
 SIZES = (0, 1, 5, 255, 256, 300, 511, 700)
@@ -40,3 +43,21 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
         index.catch_up()
     partition.close()
     return Served(opened(root / "ledger"), root / "site", create_app(root / "ledger").test_client())
+
+
+def granted(ledger: Path, *verbs: Verb, partitions: Sequence[str] = (EVERY,), writer: str = "tester") -> str:
+    """Return the text of a new token of a ledger; it may do everything everywhere unless told otherwise."""
+    with tlog.Ledger.open(ledger) as opened_ledger:
+        return Tokens(opened_ledger).create(writer, verbs or VERBS, partitions)[0]
+
+
+@pytest.fixture(scope="session")
+def token(served: Served) -> str:
+    """The text of a token of the writer "tester", who may append, read and administer every partition of `served`."""
+    return granted(served.partition.paths.ledger)
+
+
+@pytest.fixture
+def bearer(token: str) -> dict[str, str]:
+    """The headers that send the token."""
+    return {"Authorization": f"Bearer {token}"}

@@ -13,12 +13,16 @@ from tests.server.conftest import Served
 from tlog import errors
 from tlog.names import RESERVED_PARTITION_NAMES
 from tlog.tile import Tile
-from tlog_server.app import SECURITY_HEADERS, create_app
+from tlog_server.app import create_app
+from tlog_server.envelope import SECURITY_HEADERS
 from tlog_server.problems import STATUSES, refusal_of
 
 EXAMPLES = {
     errors.RefusedItemError: errors.RefusedItemError(0, 0, errors.FormatError("data", "bad")),
     errors.FormatError: errors.FormatError("data", "bad"),
+    errors.TooLargeError: errors.TooLargeError("data", "bad"),
+    errors.ReusedIdError: errors.ReusedIdError("id", 1),
+    errors.BackpressureError: errors.BackpressureError("message", 1),
     errors.SignatureError: errors.SignatureError("name", b"1234"),
     errors.UntrustedNoteError: errors.UntrustedNoteError("message", b""),
     errors.TileMismatchError: errors.TileMismatchError("message", tile="tile/0/000"),

@@ -8,7 +8,8 @@ from pathlib import Path
 import tlog
 from tests.docrunner import blocks_of, commands_of, stable
 from tests.server.conftest import Served
-from tlog_server.app import SECURITY_HEADERS, create_app
+from tlog_server.app import create_app
+from tlog_server.envelope import SECURITY_HEADERS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "server.md"
 URL = "http://127.0.0.1:8000"

@@ -9,6 +9,7 @@ import pytest
 
 import tlog
 from tests.tools.conftest import ENTRIES, Shell, objects, ok
+from tlog.evidence import Evidence
 from tlog.keys import ED25519_COSIGNATURE
 
 SEQ = 123
@@ -299,3 +300,17 @@ def test_an_entry_cannot_steer_the_auditor(users: Shell) -> None:
     assert 'data       "\\u009b2J\\u202e"\n' in shown
     fields = objects(ok(auditor.verify("--proof", proof, "--key", auditor.key_file, "--json")))[0]
     assert "\x9b2J\u202e" in fields["entry"]
+
+
+def test_evidence(auditor: Auditor) -> None:
+    """Two signed trees of one size are a fork, shown with the log's key alone; one tree twice is none (exit 1)."""
+    other = tlog.Checkpoint(auditor.new.origin, auditor.new.tree_size, b"f" * 32).sign(auditor.log_key)
+    forked = auditor.write("fork.evidence", Evidence(auditor.new, other).format())
+    shown = ok(auditor.verify("--evidence", forked, "--key", auditor.key_file))
+    assert shown.startswith(f"proved: the log {auditor.vkey.name} forked: it signed two trees")
+    fields = objects(ok(auditor.verify("--evidence", forked, "--key", auditor.key_file, "--json")))[0]
+    assert fields["root_hash"] == (b"f" * 32).hex()
+    same = auditor.write("same.evidence", Evidence(auditor.new, auditor.new).format())
+    assert auditor.verify("--evidence", same, "--key", auditor.key_file).exit_code == 1
+    stranger = tlog.SigningKey.generate(auditor.vkey.name).verifier_key
+    assert auditor.verify("--evidence", forked, "--key", str(stranger)).exit_code == 1

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from tlog._strict import MAX_TREE_SIZE, parse_decimal, require_int
 from tlog.entry import Entry
@@ -29,6 +30,9 @@ from tlog.index.store import MAX_ROWS, IndexMismatchError, Row, Store
 from tlog.integrate import Progress
 from tlog.partition import Partition
 from tlog.tlogproof import Proof
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PAGE = 50
 """Hits of a page unless told otherwise."""
@@ -105,6 +109,17 @@ def sqlite_store(partition: Partition) -> Store:
     return SqliteStore(index_path(partition), partition.name, partition.origin)
 
 
+def _limited(method: Callable[Concatenate[Index, P], T]) -> Callable[Concatenate[Index, P], T]:
+    """Let a method take no longer than its index is allowed to."""
+
+    @functools.wraps(method)
+    def within(self: Index, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._store.limited(self._time_limit_s):
+            return method(self, *args, **kwargs)
+
+    return within
+
+
 class Index:
     """The index of one partition. It may be used from several threads.
 
@@ -112,9 +127,19 @@ class Index:
     `rebuild` is the remedy for both.
     """
 
-    def __init__(self, partition: Partition, open_store: Callable[[Partition], Store] = sqlite_store) -> None:
-        """open_store: opens the database, `index/<partition>.sqlite` in the ledger unless given."""
+    def __init__(
+        self,
+        partition: Partition,
+        open_store: Callable[[Partition], Store] = sqlite_store,
+        *,
+        time_limit_s: float | None = None,
+    ) -> None:
+        """open_store: opens the database, `index/<partition>.sqlite` in the ledger unless given.
+
+        time_limit_s: how long one search or count may take; it ends with an IndexBusyError then. No limit unless given.
+        """
         self.partition = partition
+        self._time_limit_s = time_limit_s
         self._open_store = open_store
         self._store = open_store(partition)
 
@@ -132,6 +157,7 @@ class Index:
         require_same_log(self.partition, position)
         return Coverage(position.size, self.partition.size)
 
+    @_limited
     def search(
         self, query: Query | str, *, limit: int = PAGE, after: str | None = None, oldest_first: bool = False
     ) -> Page:
@@ -166,6 +192,7 @@ class Index:
             if after is None:
                 return
 
+    @_limited
     def first(self, query: Query | str, start: int = 0) -> Hit | None:
         """Return the first hit at position `start` or behind it, None where there is none. Raises: FormatError."""
         query = Query.parse(query) if isinstance(query, str) else query
@@ -173,11 +200,13 @@ class Index:
         rows = self._store.search(query, require_int(start, "start"), stop, 1, oldest_first=True)
         return self._hit(query, rows[0]) if rows else None
 
+    @_limited
     def count(self, query: Query | str) -> int:
         """Return how many indexed entries match. It is the index's word; `search` compares each hit with the log."""
         query = Query.parse(query) if isinstance(query, str) else query
         return self._store.count(query, self.coverage().indexed)
 
+    @_limited
     def facets(self, query: Query | str, field: str, limit: int = 20) -> Facets:
         """Count the values of a field among the entries that match.
 
@@ -190,6 +219,7 @@ class Index:
         coverage = self.coverage()
         return Facets(field, tuple(self._store.facets(query, field, coverage.indexed, limit)), coverage)
 
+    @_limited
     def counts(self, query: Query | str = "", *, top: int = 20) -> Counts:
         """Count the entries that match by day and by field, all among the same entries.
 

@@ -16,6 +16,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -28,7 +29,7 @@ from tlog.errors import StorageError
 from tlog.index.fields import NS, ROW_FIELDS, TERM_PUNCTUATION, Document
 from tlog.index.query import Query
 from tlog.index.sql import SPAN, key_of, quoted, source_of
-from tlog.index.store import Batch, IndexDamagedError, IndexMismatchError, Position, Row, Store
+from tlog.index.store import Batch, IndexBusyError, IndexDamagedError, IndexMismatchError, Position, Row, Store
 from tlog.storage.disk import TEMPORARY_SUFFIX
 
 SCHEMA_VERSION = 1
@@ -47,6 +48,9 @@ MERGE_AT = 8
 CHECKED_AT_ONCE = 32
 """Terms that are looked up with one expression when an entry is checked."""
 
+STEPS = 20_000
+"""Steps of SQLite between two looks at the clock, some 0.1 s where lists of positions are merged."""
+
 DAY = 86_400 * NS
 
 _COLUMNS = ", ".join(ROW_FIELDS)
@@ -59,6 +63,7 @@ _SCHEMA: Final = {
     f"""tokenize="ascii tokenchars '{TERM_PUNCTUATION}'")""",
 }
 _SHADOWS = {"terms_config", "terms_data", "terms_idx"}
+_Identity = tuple[int, int, int]
 _UNICODE = f"Unicode {unicodedata.unidata_version}"
 """What decides which characters make a word, and so belongs to the version."""
 
@@ -80,7 +85,17 @@ class SqliteStore:
         self._partition = partition
         self._origin = origin
         self._mutex = threading.RLock()
-        self._open: tuple[int, sqlite3.Connection] | None = None
+        self._open: tuple[_Identity, sqlite3.Connection] | None = None
+        self._limits = threading.local()
+
+    @contextlib.contextmanager
+    def limited(self, seconds: float | None) -> Iterator[None]:
+        """See `Store`. Waiting for other threads counts."""
+        self._limits.deadline = None if seconds is None else time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._limits.deadline = None
 
     def position(self) -> Position:
         """See `Store`. Where there is no file yet, none is made."""
@@ -186,7 +201,7 @@ class SqliteStore:
         """See `Store`."""
         with self._mutex:
             opened, self._open = self._open, None
-            if opened is not None and opened[0] == os.getpid():
+            if opened is not None and opened[0][0] == os.getpid():
                 opened[1].close()
 
     @contextlib.contextmanager
@@ -215,13 +230,30 @@ class SqliteStore:
     @contextlib.contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         """Give out the connection, which one thread uses at a time, and name the file in its errors."""
-        with self._mutex:
-            try:
-                if self._open is None or self._open[0] != os.getpid():  # a forked child must not use its parent's
-                    self._open = (os.getpid(), self._connect())
-                yield self._open[1]
-            except sqlite3.Error as err:
-                raise self._explained(err) from err
+        deadline: float | None = getattr(self._limits, "deadline", None)
+        if not self._mutex.acquire(timeout=-1 if deadline is None else max(deadline - time.monotonic(), 0)):
+            raise self._busy()
+        try:
+            # A forked child must not use its parent's, and a file that was deleted and made anew is another one.
+            if self._open is None or self._open[0] != self._identity():
+                self.close()
+                opened = self._connect()
+                self._open = (self._identity(), opened)
+            db = self._open[1]
+            db.set_progress_handler(None if deadline is None else lambda: time.monotonic() > deadline, STEPS)
+            yield db
+        except sqlite3.Error as err:
+            raise self._explained(err) from err
+        finally:
+            self._mutex.release()
+
+    def _identity(self) -> _Identity:
+        """Return what the connection belongs to: this process, and the file that is there now."""
+        try:
+            found = self.path.stat()
+        except OSError:  # connecting tells
+            return os.getpid(), 0, 0
+        return os.getpid(), found.st_dev, found.st_ino
 
     def _connect(self) -> sqlite3.Connection:
         try:
@@ -305,8 +337,13 @@ class SqliteStore:
     def _damaged(self, reason: str) -> IndexDamagedError:
         return IndexDamagedError(f"{self.path}: {reason}; {self._remedy}")
 
+    def _busy(self) -> IndexBusyError:
+        return IndexBusyError(f"{self.path}: the answer takes longer than is allowed; ask for less, or later")
+
     def _explained(self, err: sqlite3.Error) -> StorageError:
         text = str(err)
+        if text == "interrupted":
+            return self._busy()
         if "locked" in text or "busy" in text:
             return StorageError(f"{self.path}: another process has been writing to it for {WAIT_S:.0f} s; try again")
         if isinstance(err, sqlite3.OperationalError) and (

@@ -7,6 +7,7 @@ entry, a row and its terms (`tlog.index.fields.Document`), and how far it has co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from tlog.errors import StorageError, VerificationError
@@ -23,6 +24,10 @@ class IndexMismatchError(VerificationError):
 
 class IndexDamagedError(StorageError):
     """The index cannot be read, or was made by another version of this program."""
+
+
+class IndexBusyError(StorageError):
+    """The answer would take longer than whoever asks is willing to wait."""
 
 
 class Position(NamedTuple):
@@ -54,6 +59,13 @@ class Store(Protocol):
     All methods raise IndexDamagedError where the database holds no index that this version can read, StorageError where
     it cannot be reached.
     """
+
+    def limited(self, seconds: float | None) -> AbstractContextManager[None]:
+        """Limit what this thread asks within the block: all of it together takes no longer; None for no limit.
+
+        What takes longer ends with an IndexBusyError, soon after the time is over.
+        """
+        ...
 
     def position(self) -> Position:
         """Return how far the index has come."""

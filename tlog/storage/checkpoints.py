@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import orjson
 
@@ -22,6 +23,7 @@ from tlog.storage.layout import PartitionPaths
 from tlog.storage.lines import LineFile, Mark, find_line, last_line
 
 READ_SIZE = 1 << 20
+RECENT_SIZE = 1 << 15
 MAX_RECORD_SIZE = 1024
 
 _TREE_SIZE = re.compile(rb'\{"tree_size":(0|[1-9][0-9]{0,18}),')
@@ -35,9 +37,16 @@ def _tree_size_of(line: bytes) -> int | None:
 class CheckpointFiles:
     """The checkpoints of one partition. What is read is unverified."""
 
-    def __init__(self, files: Files, paths: PartitionPaths) -> None:
+    def __init__(self, files: Files, paths: PartitionPaths, record: Path | None = None) -> None:
+        """record: the file that has them all; `paths.checkpoints`, of those that were signed, unless given."""
         self._files = files
         self._paths = paths
+        self._record = paths.checkpoints if record is None else record
+
+    @property
+    def cosigned(self) -> CheckpointFiles:
+        """The same, with the record of those that the quorum of witnesses has cosigned."""
+        return CheckpointFiles(self._files, self._paths, self._paths.cosigned)
 
     def published(self) -> Checkpoint | None:
         """Return the published checkpoint, or None before the first. Raises: FormatError."""
@@ -65,7 +74,7 @@ class CheckpointFiles:
 
         Where it is the last already it is written again: whoever wrote it may have died before it was durable.
         """
-        disk, path, line = self._files.disk, self._paths.checkpoints, format_record(checkpoint)
+        disk, path, line = self._files.disk, self._record, format_record(checkpoint)
         with self._files.opened(path, os.O_RDWR | os.O_CREAT) as fd:
             last = last_line(LineFile(disk, fd, path, _tree_size_of))
             end = 0 if last is None else last.offset + len(last.text) + 1
@@ -77,15 +86,15 @@ class CheckpointFiles:
 
     def last_recorded(self) -> Checkpoint | None:
         """Return the last checkpoint of the record, or None."""
-        if not self._files.exists(self._paths.checkpoints):
+        if not self._files.exists(self._record):
             return None
-        with self._files.opened(self._paths.checkpoints) as fd:
-            last = last_line(LineFile(self._files.disk, fd, self._paths.checkpoints, _tree_size_of))
+        with self._files.opened(self._record) as fd:
+            last = last_line(LineFile(self._files.disk, fd, self._record, _tree_size_of))
         return None if last is None else self._parse(last.text, last.offset)
 
     def at_least(self, tree_size: int) -> Checkpoint | None:
         """Return the smallest recorded checkpoint with at least this tree size, or None. Cost: a few small reads."""
-        path = self._paths.checkpoints
+        path = self._record
         if not self._files.exists(path):
             return None
         with self._files.opened(path) as fd:
@@ -96,9 +105,44 @@ class CheckpointFiles:
             found = find_line(file, Mark(0, 0), Mark(last.number + 1, last.offset + len(last.text) + 1), tree_size)
         return None if found is None else self._parse(found.text, found.offset)
 
+    def before(self, tree_size: int, limit: int) -> list[Checkpoint]:
+        """Return the last recorded checkpoints that are smaller than `tree_size`, at most `limit`, the largest first.
+
+        Cost: a few small reads, and those of what is returned. Raises: CorruptLedgerError.
+        """
+        path, found = self._record, list[Checkpoint]()
+        if not self._files.exists(path):
+            return found
+        with self._files.opened(path) as fd:
+            file = LineFile(self._files.disk, fd, path, _tree_size_of)
+            last = last_line(file)
+            if last is None:
+                return found
+            end = last.offset + len(last.text) + 1
+            if tree_size <= last.number:
+                line = find_line(file, Mark(0, 0), Mark(last.number + 1, end), tree_size)
+                end = end if line is None else line.offset
+            while end and len(found) < limit:
+                lines = self._lines_before(fd, end)
+                for text in reversed(lines[-(limit - len(found)) :]):
+                    end -= len(text) + 1
+                    found.append(self._parse(text, end))
+        return found
+
+    def _lines_before(self, fd: int, end: int) -> list[bytes]:
+        """Return whole lines that end at `end`, in order, at least one."""
+        size = RECENT_SIZE
+        while True:
+            start = max(end - size, 0)
+            chunk = self._files.disk.read_at(fd, end - start, start, self._record)
+            cut = 0 if start == 0 else chunk.find(b"\n", 0, -1) + 1
+            if cut or start == 0:
+                return chunk[cut:-1].split(b"\n")
+            size *= 4
+
     def all(self) -> Iterator[Checkpoint]:
         """Yield every recorded checkpoint in order. Memory: one at a time. Raises: CorruptLedgerError."""
-        path, offset, position, rest = self._paths.checkpoints, 0, 0, b""
+        path, offset, position, rest = self._record, 0, 0, b""
         if not self._files.exists(path):
             return
         with self._files.opened(path) as fd:
@@ -119,7 +163,7 @@ class CheckpointFiles:
             if format_record(checkpoint) != line + b"\n":
                 raise FormatError("record", "is not canonical")
         except (FormatError, orjson.JSONDecodeError, TypeError, KeyError, AttributeError, UnicodeEncodeError) as err:
-            place = f"{self._paths.checkpoints}, byte {offset}"
+            place = f"{self._record}, byte {offset}"
             raise CorruptLedgerError(f"the line is no record of a checkpoint ({err})", place=place) from err
         return checkpoint
 

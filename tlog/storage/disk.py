@@ -164,6 +164,15 @@ class Disk:
         with _named(path):
             fcntl.flock(fd, fcntl.LOCK_EX)
 
+    def try_lock(self, fd: int, path: Path) -> bool:
+        """Take the exclusive lock on an open file if nobody holds it; return whether it was taken."""
+        with _named(path):
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
+
     def unlock(self, fd: int) -> None:
         """Release the lock."""
         fcntl.flock(fd, fcntl.LOCK_UN)
@@ -188,6 +197,13 @@ class Files:
             return os.lstat(path).st_size
         except FileNotFoundError:
             return 0
+        except OSError as err:
+            raise _named_error(path, err) from err
+
+    def modified_at(self, path: FilePath) -> float:
+        """Return when what is at `path` was last changed, in POSIX seconds. Raises: NotFoundError."""
+        try:
+            return os.lstat(path).st_mtime
         except OSError as err:
             raise _named_error(path, err) from err
 

@@ -59,6 +59,11 @@ class PartitionPaths:
         return self.root / "checkpoints.jsonl"
 
     @cached_property
+    def cosigned(self) -> Path:
+        """Every checkpoint that the quorum of witnesses has cosigned, with the cosignatures, one line of JSON each."""
+        return self.root / "cosigned.jsonl"
+
+    @cached_property
     def private_key(self) -> Path:
         """The private key; held by whoever signs."""
         return self.keys / f"{self.name}.pem"

@@ -20,7 +20,8 @@ from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
 from tlog.errors import ConflictError, CorruptLedgerError, FormatError, StorageError
-from tlog.hashing import EMPTY_ROOT, split_hashes
+from tlog.evidence import Evidence
+from tlog.hashing import EMPTY_ROOT
 from tlog.storage.disk import Files
 from tlog.witnessing.request import origin_hash
 
@@ -29,14 +30,14 @@ ID_SIZE = 16
 RECORD_SIZE = ID_SIZE + 8
 
 MAX_EVIDENCE = 16
-"""Contradictions that are kept of one log; the first ones say all."""
+"""Pieces that are kept of one log; the first ones say all."""
 
 _SCHEMA = """
 CREATE TABLE state (id BLOB NOT NULL, written INTEGER NOT NULL);
 CREATE TABLE log (origin TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, vkeys TEXT NOT NULL, size INTEGER NOT NULL,
   root BLOB NOT NULL, note BLOB, time INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE evidence (number INTEGER PRIMARY KEY, origin TEXT NOT NULL, time INTEGER NOT NULL, reason TEXT NOT NULL,
-  old_note BLOB NOT NULL, new_note BLOB NOT NULL, proof BLOB NOT NULL, UNIQUE (origin, new_note));
+CREATE TABLE evidence (number INTEGER PRIMARY KEY, origin TEXT NOT NULL, time INTEGER NOT NULL,
+  file BLOB NOT NULL UNIQUE);
 """
 
 
@@ -63,15 +64,12 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """A signed checkpoint that contradicts what was cosigned. proof: the hashes that came with it."""
+class Kept:
+    """Evidence that a witness keeps. time: when it came, POSIX seconds. evidence: as `tlog-verify` judges it."""
 
     origin: str
     time: int
-    reason: str
-    old_note: bytes
-    new_note: bytes
-    proof: tuple[bytes, ...]
+    evidence: Evidence
 
 
 @dataclass(slots=True)
@@ -165,32 +163,21 @@ class WitnessState:
             raise StorageError(f"{self._path}: the checkpoint could not be stored ({batch.error})") from batch.error
         return batch.taken[index]
 
-    def keep_evidence(self, evidence: Evidence) -> None:
-        """Keep a contradiction, unless it is known or there are enough of this log."""
+    def keep(self, kept: Kept) -> None:
+        """Keep evidence, unless it is known or there is enough of this log."""
         with self._turn, self._transaction():
-            counted = self._db.execute("SELECT count(*) FROM evidence WHERE origin = ?", (evidence.origin,))
+            counted = self._db.execute("SELECT count(*) FROM evidence WHERE origin = ?", (kept.origin,))
             if counted.fetchone()[0] < MAX_EVIDENCE:
                 self._db.execute(
-                    "INSERT INTO evidence (origin, time, reason, old_note, new_note, proof) VALUES (?, ?, ?, ?, ?, ?) "
-                    "ON CONFLICT DO NOTHING",
-                    (
-                        evidence.origin,
-                        evidence.time,
-                        evidence.reason,
-                        evidence.old_note,
-                        evidence.new_note,
-                        b"".join(evidence.proof),
-                    ),
+                    "INSERT INTO evidence (origin, time, file) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                    (kept.origin, kept.time, kept.evidence.format()),
                 )
 
-    def evidence(self) -> list[Evidence]:
-        """Return all contradictions that were kept, the oldest first."""
-        query = "SELECT origin, time, reason, old_note, new_note, proof FROM evidence ORDER BY number"
+    def kept(self) -> list[Kept]:
+        """Return all evidence that was kept, the oldest first."""
+        query = "SELECT origin, time, file FROM evidence ORDER BY number"
         with _storage_errors(self._path):
-            return [
-                Evidence(origin, when, reason, old_note, new_note, tuple(split_hashes(proof)))
-                for origin, when, reason, old_note, new_note, proof in self._reader().execute(query)
-            ]
+            return [Kept(origin, when, Evidence.parse(file)) for origin, when, file in self._reader().execute(query)]
 
     def close(self) -> None:
         """Release the files; it may be called twice."""

@@ -25,12 +25,13 @@ from tlog.errors import (
     ProofError,
     UnknownOriginError,
 )
+from tlog.evidence import Evidence
 from tlog.hashing import EMPTY_ROOT
 from tlog.keys import COSIGNATURES, Signer, VerifierKey
 from tlog.note import Note, NoteSignature, open_note, sign_line
 from tlog.proof import roots_from_consistency
 from tlog.witnessing.request import AddCheckpoint
-from tlog.witnessing.state import Evidence, Seen, Step, WitnessState
+from tlog.witnessing.state import Kept, Seen, Step, WitnessState
 
 
 class StaleSizeError(ConflictError):
@@ -128,9 +129,9 @@ class Witness:
             found.append((origin, None if note is None else Checkpoint.parse(note)))
         return found
 
-    def evidence(self) -> list[Evidence]:
-        """Return the signed checkpoints that contradict what was cosigned, the oldest first."""
-        return self._state.evidence()
+    def evidence(self) -> list[Kept]:
+        """Return the split views that were met, the oldest first."""
+        return self._state.kept()
 
     def close(self) -> None:
         """Release the state."""
@@ -174,10 +175,9 @@ class Witness:
 
     def _contradiction(self, reason: str, request: AddCheckpoint, seen: Seen) -> InconsistentLogError:
         """Keep a contradiction as evidence and return the error that carries it."""
-        old_note = seen.note or b""
-        now = int(self._clock())
-        self._state.keep_evidence(Evidence(request.origin, now, reason, old_note, request.note.raw, request.hashes))
-        return InconsistentLogError(reason, old_note=old_note, new_note=request.note.raw, proof=request.hashes)
+        against, shown = Checkpoint.parse(seen.note or b""), Checkpoint.parse(request.note.raw)
+        self._state.keep(Kept(request.origin, int(self._clock()), Evidence(against, shown, request.hashes)))
+        return InconsistentLogError(reason, old_note=against.raw, new_note=shown.raw, proof=request.hashes)
 
 
 def _body(lines: Sequence[NoteSignature]) -> bytes:

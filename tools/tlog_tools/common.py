@@ -16,6 +16,8 @@ from tlog_tools import output
 DEFAULT_LEDGER = "ledger"
 LEDGER_VARIABLE = "TLOG_LEDGER"
 PASSPHRASE_VARIABLE = "TLOG_KEY_PASSPHRASE"  # noqa: S105 - the variable's name, not its value
+PASSPHRASE_FILE_VARIABLE = "TLOG_KEY_PASSPHRASE_FILE"  # noqa: S105 - as above
+MAX_PASSPHRASE_SIZE = 1024
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,8 +64,25 @@ def open_ledger(path: Path) -> tlog.Ledger:
 
 
 def passphrase() -> bytes | None:
-    """Return the passphrase that the environment holds, None where it is unset or empty."""
-    return os.environb.get(PASSPHRASE_VARIABLE.encode()) or None
+    """Return the passphrase that the environment holds or names a file of, None where both are unset or empty.
+
+    Of the file's content one newline at the end is left out. Raises: FormatError where both are there, or the file is
+    too large; StorageError where it cannot be read.
+    """
+    given = os.environb.get(PASSPHRASE_VARIABLE.encode()) or None
+    path = os.environ.get(PASSPHRASE_FILE_VARIABLE)
+    if not path:
+        return given
+    if given is not None:
+        raise tlog.FormatError(PASSPHRASE_FILE_VARIABLE, f"is set, and {PASSPHRASE_VARIABLE} too; unset one of them")
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_PASSPHRASE_SIZE + 1)
+    except OSError as err:
+        raise tlog.StorageError(f"{path}: {err.strerror}; {PASSPHRASE_FILE_VARIABLE} names it") from err
+    if len(content) > MAX_PASSPHRASE_SIZE:
+        raise tlog.FormatError(path, f"is larger than the {MAX_PASSPHRASE_SIZE} bytes of a passphrase")
+    return content.removesuffix(b"\n") or None
 
 
 def existing(ledger: tlog.Ledger, name: str) -> tlog.Partition:

@@ -39,9 +39,11 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Check": {
         "verify": ("check", "Check every entry, tile and checkpoint."),
         "fsck": ("check", "Rebuild and compare what is derived from the entries."),
+        "policy": ("policy", "Say what a policy asks for, and how a checkpoint meets it."),
     },
     "Serve": {
         "serve": ("serve", "Serve checkpoints, tiles, entries and proofs over HTTP."),
+        "token": ("token", "Create, list and revoke the tokens by which the server knows writers."),
     },
 }
 """The commands by section: the module that has each, and its line in `tlog --help`."""

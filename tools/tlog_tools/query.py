@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,14 +9,14 @@ from typing import Any
 import click
 
 import tlog
-from tlog.index.fields import FIELDS, PATH_PREFIX, ROW_FIELDS, format_time
+from tlog.index.fields import FIELDS, PATH_PREFIX
 from tlog.index.search import PAGE, Coverage, Facets, Page
+from tlog.index.table import COLUMNS, format_csv, row_of
 from tlog_tools import common, output
 
 OPTIONS = (*FIELDS, "seq", "since", "until", "text")
 """The conditions that have an option of their own."""
 
-COLUMNS = ("seq", "time", *ROW_FIELDS, "message")
 WIDTH = 40
 """Characters of a cell of the table; `--format jsonl` shows all."""
 
@@ -103,21 +101,12 @@ def query_command(
         for hit in page.hits:
             output.emit_entry(hit.entry.raw)
     else:
-        _print_rows(form, COLUMNS, _rows(page))
+        _print_rows(form, COLUMNS, [row_of(hit) for hit in page.hits])
     if directory is not None and not as_json:
         output.flush()
         proofs = output.counted(len(page.hits), "proof")
         output.say(f"wrote {proofs} to {directory}; 'tlog-verify --proof FILE --key VKEY' checks one")
     _say_coverage(page.coverage, page.cursor, as_json)
-
-
-def _rows(page: Page) -> list[dict[str, Any]]:
-    found = []
-    for hit in page.hits:
-        data = hit.entry.data
-        message = data.get("message") if isinstance(data, dict) else None
-        found.append({"seq": hit.entry.seq, "time": format_time(hit.time), **hit.values, "message": message})
-    return found
 
 
 def _counts(counted: Iterable[Facets]) -> list[dict[str, Any]]:
@@ -133,11 +122,7 @@ def _print_rows(form: str, columns: tuple[str, ...], rows: list[dict[str, Any]])
         for row in rows:
             output.emit_json(row)
     elif form == "csv":
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(columns)
-        writer.writerows([_csv_cell(row[column]) for column in columns] for row in rows)
-        output.emit(text.getvalue())
+        output.emit(format_csv([columns, *([row[column] for column in columns] for row in rows)]))
     elif rows:
         cells = [columns, *(tuple(_table_cell(row[column]) for column in columns) for row in rows)]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -150,12 +135,6 @@ def _table_cell(value: Any) -> str:
         return "-"
     text = output.printable(str(value)).replace("\n", "\\n")
     return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
-
-
-def _csv_cell(value: Any) -> str:
-    """Return a cell that no spreadsheet takes for a formula: an entry is written by strangers."""
-    text = "" if value is None else output.printable(str(value)).replace("\n", "\\n")
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _say_coverage(coverage: Coverage, cursor: str | None, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 import tlog
+from tlog.status import partition_status
 from tlog_tools import common, output
 
 DEFAULT_TAIL = 10
@@ -98,15 +99,19 @@ def status_command(partition: str | None, ledger_path: Path, as_json: bool) -> i
 
     A table of all partitions, or all about one. Nothing is verified but the checkpoint's signature.
 
-    With --json: {"partition", "origin", "vkey", "entries", "last_ts", "published", "unpublished", "root_hash"} of each;
-    "root_hash" and "last_ts" are null where there is none.
+    With --json: {"partition", "origin", "vkey", "entries", "last_ts", "published", "unpublished", "root_hash",
+    "checkpoint_age_s", "indexed", "is_failing"} of each; "root_hash", "last_ts" and "checkpoint_age_s" are null where
+    there is none.
     """
     with common.open_ledger(ledger_path) as ledger:
         names = ledger.partitions() if partition is None else common.chosen(ledger, partition)
         rows: list[dict[str, Any]] = []
 
         def examine(target: tlog.Partition) -> None:
-            fields = _status(target)
+            status = partition_status(target)
+            fields = status.to_fields()
+            if status.trouble is not None:
+                output.say(f"{target.name}: {status.trouble}")
             if as_json:
                 output.emit_json(fields)
             else:
@@ -178,24 +183,6 @@ def _wait_for_closed_output(stop: threading.Event) -> None:
         poll.register(sys.stdout.fileno(), 0)
         poll.poll()
         stop.set()
-
-
-def _status(target: tlog.Partition) -> dict[str, Any]:
-    entries = target.size
-    published = root_hash = None
-    with contextlib.suppress(tlog.NotFoundError):
-        checkpoint = common.checkpoint_fields(target.checkpoint())
-        published, root_hash = checkpoint["tree_size"], checkpoint["root_hash"]
-    return {
-        "partition": target.name,
-        "origin": target.origin,
-        "vkey": str(target.vkey),
-        "entries": entries,
-        "last_ts": target.entry(entries - 1).ts if entries else None,
-        "published": published or 0,
-        "unpublished": entries - (published or 0),
-        "root_hash": root_hash,
-    }
 
 
 def _print_fields(fields: dict[str, Any]) -> None:

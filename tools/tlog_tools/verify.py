@@ -15,6 +15,7 @@ import click
 import tlog
 from tlog._strict import format_base64
 from tlog.bundle import MAX_ENTRY_SIZE
+from tlog.evidence import MAX_EVIDENCE_SIZE, verify_evidence
 from tlog.keys import MAX_VKEY_LENGTH
 from tlog.note import MAX_NOTE_SIZE
 from tlog.policy import MAX_POLICY_SIZE, NO_QUORUM, LogSignedCheckpoint
@@ -49,6 +50,7 @@ class Verdict:
 @click.option("--consistency", metavar="FILE", help="A consistency proof: did the log only grow?")
 @click.option("--checkpoint", metavar="FILE", help="A signed checkpoint: did log and witnesses sign it?")
 @click.option("--report", metavar="FILE", help="An audit report: does each proof in it prove what is shown beside it?")
+@click.option("--evidence", metavar="FILE", help="Evidence of a split view: did the log sign two trees?")
 @click.option("--key", metavar="VKEY|FILE", help="The log's verifier key, or a file that holds it.")
 @click.option("--policy", metavar="FILE", help="A tlog-policy: logs, witnesses, and the quorum to ask for.")
 @click.option("--entry", metavar="FILE", help="With --proof: the entry's line, which the proof must be about.")
@@ -59,8 +61,8 @@ class Verdict:
 def main(*, quiet: bool, as_json: bool, **inputs: str | None) -> int:
     """Verify a proof or a checkpoint of a transparency log, offline.
 
-    Give one of --proof, --consistency, --checkpoint and --report, and what you trust: --key or --policy, which you
-    have from elsewhere. A FILE may be '-', standard input. A key inside a file is never believed.
+    Give one of --proof, --consistency, --checkpoint, --report and --evidence, and what you trust: --key or --policy,
+    which you have from elsewhere. A FILE may be '-', standard input. A key inside a file is never believed.
     """
     task = _check_usage(inputs)
     try:
@@ -80,7 +82,7 @@ def _check_usage(inputs: Inputs) -> str:
     """Return what is to be verified. Raises: click.UsageError for options that do not go together."""
     tasks = [name for name in _TASKS if inputs[name] is not None]
     if len(tasks) != 1:
-        raise click.UsageError("give one of --proof, --consistency, --checkpoint and --report")
+        raise click.UsageError("give one of --proof, --consistency, --checkpoint, --report and --evidence")
     if (inputs["key"] is None) == (inputs["policy"] is None):
         raise click.UsageError("give either --key or --policy: it says whom you trust")
     if inputs["entry"] is not None and tasks != ["proof"]:
@@ -211,6 +213,21 @@ def _verify_report(inputs: Inputs, policy: tlog.Policy) -> Verdict:
     )
 
 
+def _verify_evidence(inputs: Inputs, policy: tlog.Policy) -> Verdict:
+    proved = verify_evidence(_read(inputs, "evidence", MAX_EVIDENCE_SIZE, "evidence"), policy)
+    return Verdict(
+        f"the log {proved.origin} forked: it signed two trees of which only one can be true",
+        (
+            ("one", _tree(proved.against)),
+            ("other", _tree(proved.shown)),
+            ("its first", f"{proved.against.tree_size:,} entries have the root hash {format_base64(proved.root_hash)}"),
+            ("signed by", _key_name(proved.shown)),
+        ),
+        ("which of the two trees is the true one", "who was shown which of them, and whether on purpose"),
+        {"against": _fields(proved.against), "shown": _fields(proved.shown), "root_hash": proved.root_hash.hex()},
+    )
+
+
 def _data(entry: tlog.Entry) -> str:
     """Return what the writer of an entry says, the whole line where it cannot be told which words are whose."""
     try:
@@ -228,6 +245,7 @@ _TASKS: dict[str, Callable[[Inputs, tlog.Policy], Verdict]] = {
     "consistency": _verify_consistency,
     "checkpoint": _verify_checkpoint,
     "report": _verify_report,
+    "evidence": _verify_evidence,
 }
 
 

@@ -1,0 +1,119 @@
+"""What the tests in Node verify: logs that the Python library made and exported, and two that contradict each other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import tlog
+from tests.ledgers import NAME, ORIGIN, QuickDisk, create, opened
+from tests.statements import signing_key, witness_key
+from tlog.keys import ML_DSA_44_COSIGNATURE
+
+SIZES = (1, 2, 3, 7, 8, 255, 256, 257, 300)
+LARGE = 66_311
+"""A size whose right edge has many hashes in few tiles: two full tiles at level 1, and partial ones at three levels."""
+
+FORKED_AT, FORKED_TO = 257, (300, 310)
+
+
+def write_data(root: Path) -> None:
+    """Write below `root`: `small` and `large`, exported partitions with checkpoints and proofs; `forked`, which left
+    `small` after its first entries; and `statements.json`, proofs with witnesses.
+    """
+    _write_log(root, "small", SIZES)
+    _write_log(root, "large", (LARGE - 1000, LARGE))
+    _write_fork(root)
+    (root / "statements.json").write_text(json.dumps(_statements(root)))
+
+
+def event(number: int, word: str = "login") -> dict[str, Any]:
+    """Return the data of an entry, with what JSON parsers lose: a large number, and text that is no ASCII."""
+    return {"action": word, "actor": f"user-{number} \u202eä\U0001f642", "number": number, "large": 2**63 + number}
+
+
+def _write_log(root: Path, name: str, sizes: tuple[int, ...]) -> None:
+    partition = create(root / f"{name}.ledger", disk=QuickDisk())
+    for size in sizes:
+        start = partition.size if partition.exists else 0
+        if start == 0:
+            partition.append(event(0), meta={"writer": "tests", "id": "first"})
+        partition.append_many(event(number) for number in range(max(start, 1), size))
+        partition.publish()
+        partition.export(root / name)
+        if (name, size) == ("small", FORKED_AT):
+            shutil.copytree(root / f"{name}.ledger", root / "forked.ledger")
+    (root / f"{name}.json").write_text(json.dumps(_facts(partition, sizes)))
+    partition.close()
+
+
+def _facts(partition: tlog.Partition, sizes: tuple[int, ...]) -> dict[str, Any]:
+    """Return what Python says about a log: its key, checkpoints, proofs of some entries, consistency proofs."""
+    checkpoints = {size: str(partition.checkpoint(size)) for size in sizes}
+    places = {
+        (index, size)
+        for size in sizes
+        for index in (0, 1, 2, 3, 6, 127, 128, 254, 255, 256, 299, 65_535, 65_536, size - 2, size - 1)
+        if 0 <= index < size
+    }
+    return {
+        "origin": f"{ORIGIN}/{NAME}",
+        "partition": NAME,
+        "vkey": str(partition.vkey),
+        "checkpoints": checkpoints,
+        "proofs": [
+            {"index": index, "size": size, "text": str(partition.prove(index, size))} for index, size in sorted(places)
+        ],
+        "consistency": [
+            {"old": old, "new": new, "text": str(partition.prove_consistency(old, new))}
+            for new in sizes
+            for old in sizes
+            if old <= new
+        ],
+    }
+
+
+def _write_fork(root: Path) -> None:
+    """Go on with the copy of `small` that was made at FORKED_AT: what no honest log has."""
+    forked = opened(root / "forked.ledger", disk=QuickDisk())
+    for size in FORKED_TO:
+        forked.append_many(event(number, "forged") for number in range(forked.size, size))
+        forked.publish()
+        forked.export(root / "forked")
+    (root / "forked.json").write_text(json.dumps(_facts(forked, FORKED_TO)))
+    forked.close()
+
+
+def _statements(root: Path) -> dict[str, Any]:
+    """Return a proof that witnesses cosigned, and policies that it meets and does not meet."""
+    partition = opened(root / "small.ledger")
+    witnesses = [witness_key(number) for number in range(3)]
+    post_quantum = signing_key("pq.example.net", ML_DSA_44_COSIGNATURE)
+    proof = partition.prove(100)
+    checkpoint = proof.checkpoint.sign(*witnesses[:2], post_quantum, timestamp_s=1_795_251_600)
+    vkeys = [str(witness.verifier_key) for witness in witnesses]
+    vkey = str(partition.vkey)
+    listed = f"log {vkey}\n" + "".join(f"witness w{number} {vkey}\n" for number, vkey in enumerate(vkeys))
+    known = f"{listed}witness pq {post_quantum.verifier_key}\n"
+    partition.close()
+    return {
+        "proof": str(tlog.Proof(proof.leaf_index, proof.hashes, checkpoint, proof.extra)),
+        "bare": str(tlog.Proof(proof.leaf_index, proof.hashes, checkpoint, None)),
+        "line": (proof.extra or b"").decode(),
+        "impostor": str(signing_key(f"{ORIGIN}/{NAME}", salt="an impostor").verifier_key),
+        "other_log": str(signing_key("other.example.com/users").verifier_key),
+        "met": [
+            f"{listed}quorum none\n",
+            f"{listed}quorum w1\n",
+            f"{listed}group two 2 w0 w1 w2\nquorum two\n",
+            f"{known}group any any pq w0\nquorum any\n",
+        ],
+        "not_met": [
+            f"{listed}quorum w2\n",
+            f"{listed}group all all w0 w1 w2\nquorum all\n",
+            f"{known}quorum pq\n",
+            f"{known}group all all w0 pq\nquorum all\n",
+        ],
+    }

@@ -1,0 +1,37 @@
+"""The JavaScript library, tested by Node's own test runner on what the Python library made."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.vectors import TESTDATA
+
+HERE = Path(__file__).resolve().parent
+NODE = shutil.which("node")
+LIMIT_S = 300
+
+FILES = sorted(path.name for path in HERE.glob("*.test.mjs"))
+
+
+@pytest.mark.skipif(NODE is None, reason="there is no node on this machine")
+@pytest.mark.parametrize("file", FILES)
+def test_javascript(file: str, written: Path) -> None:
+    """Every test of the file passes, and none is left out."""
+    environment = os.environ | {"TLOG_JS_DATA": str(written), "TLOG_TESTDATA": str(TESTDATA), "NODE_NO_WARNINGS": "1"}
+    command = ["node", "--test", "--test-reporter=tap", str(HERE / file)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    counts = {name: int(number) for name, number in re.findall(r"^# (\w+) (\d+)$", done.stdout, re.MULTILINE)}
+    assert counts["tests"] == counts["pass"] > 0
+    assert counts["skipped"] == counts["todo"] == 0
+
+
+def test_every_file_is_run() -> None:
+    """There are tests for vectors, logs, tampering, lying servers, memory, and text."""
+    assert [f"{name}.test.mjs" for name in ("liars", "log", "memory", "tamper", "text", "vectors")] == FILES

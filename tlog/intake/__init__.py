@@ -1,0 +1,1 @@
+"""Taking events in from writers who may send them twice."""
