@@ -37,6 +37,10 @@ segment_entries = {segment_entries}
 # Where the keys lie, relative to this file; put them on another volume if you can.
 keys = "{keys}"
 """
+_POST_QUANTUM = """
+# Checkpoints carry an ML-DSA-44 signature beside that of Ed25519, for readers who fear quantum computers.
+post_quantum = true
+"""
 _WITNESSES = """
 # The policy (c2sp.org/tlog-policy) whose witnesses cosign every checkpoint before it is published, with their URLs.
 """
@@ -60,7 +64,7 @@ class Config:
 
     categories: retention class by category of events. retention: days, or "forever", by retention class; declared only.
     access: `private` and `trusted_proxies`, as `accessrules.AccessRules` has them. witnesses: a policy's file, without
-    whose quorum nothing is published; none if empty.
+    whose quorum nothing is published; none if empty. post_quantum: checkpoints carry an ML-DSA-44 signature too.
     """
 
     origin: str
@@ -70,6 +74,7 @@ class Config:
     retention: Mapping[str, int | str] = field(default_factory=dict)
     access: Mapping[str, Sequence[str]] = field(default_factory=dict)
     witnesses: str = ""
+    post_quantum: bool = False
 
     def __post_init__(self) -> None:
         check_origin_prefix(self.origin)
@@ -82,6 +87,8 @@ class Config:
             shown = "a huge number" if type(entries) is int and entries.bit_length() > 64 else repr(entries)
             raise FormatError("segment_entries", f"{shown} is no power of two from 256 to 65536")
         _check_path("keys", keys, "is no path of a directory")
+        if type(self.post_quantum) is not bool:
+            raise FormatError("post_quantum", f"{self.post_quantum!r} is neither true nor false")
         if self.witnesses != "":
             _check_path("witnesses", self.witnesses, "is no path of a policy's file")
         for name in ("categories", "retention", "access"):
@@ -118,6 +125,8 @@ class Config:
     def format(self) -> bytes:
         """Return the file's bytes."""
         text = _CONFIG.format(origin=self.origin, segment_entries=self.segment_entries, keys=self.keys)
+        if self.post_quantum:
+            text += _POST_QUANTUM
         if self.witnesses:
             text += _WITNESSES + f'witnesses = "{self.witnesses}"\n'
         if self.categories:
@@ -170,6 +179,7 @@ class Ledger:
         segment_entries: int = DEFAULT_SEGMENT_ENTRIES,
         keys: str = "keys",
         passphrase: bytes | None = None,
+        post_quantum: bool = False,
         disk: Disk | None = None,
         clock: Clock = time.time_ns,
     ) -> Ledger:
@@ -177,10 +187,11 @@ class Ledger:
 
         path: its directory, made if it is missing. origin: prefix of the partitions' origins, a URL without scheme,
         such as audit.example.com. segment_entries: entries a segment file, a power of two from 256 to 65,536. keys:
-        directory of the keys, relative to `path`. passphrase: encrypts the private keys. disk, clock: for tests.
+        directory of the keys, relative to `path`. passphrase: encrypts the private keys. post_quantum: checkpoints
+        carry an ML-DSA-44 signature too, 3.3 kB each. disk, clock: for tests.
         Raises: FormatError; ConflictError where there is a ledger.
         """
-        config = Config(origin, segment_entries, keys)
+        config = Config(origin, segment_entries, keys, post_quantum=post_quantum)
         files = Files(disk)
         root = Path(path)
         if files.exists(root / CONFIG_NAME):
@@ -228,6 +239,7 @@ class Ledger:
                     self.config.segment_entries,
                     passphrase=self._passphrase,
                     cosigning=self._cosigning(),
+                    is_post_quantum=self.config.post_quantum,
                     clock=self._clock,
                 )
             return found

@@ -31,7 +31,7 @@ from tlog.export import ExportReport, export
 from tlog.fsck import FsckReport, fsck
 from tlog.group import ClosedError
 from tlog.integrate import Progress, chain_head
-from tlog.keys import SigningKey, VerifierKey
+from tlog.keys import ML_DSA_44_COSIGNATURE, SigningKey, VerifierKey
 from tlog.linked import linked
 from tlog.names import check_partition_name
 from tlog.policy import Policy
@@ -74,11 +74,13 @@ class Partition:
         *,
         passphrase: bytes | None = None,
         cosigning: Cosigning | None = None,
+        is_post_quantum: bool = False,
         clock: Clock = time.time_ns,
     ) -> None:
         """Not for users. origin: of the log. passphrase: of its private key where that is encrypted.
 
         cosigning: asks the witnesses without whose quorum nothing is published; None where there are none.
+        is_post_quantum: checkpoints carry an ML-DSA-44 signature beside that of Ed25519.
         """
         self.name = check_partition_name(paths.name)
         self.origin = origin
@@ -89,6 +91,7 @@ class Partition:
         self.checkpoints = CheckpointFiles(files, paths)
         self._passphrase = passphrase
         self._cosigning = cosigning
+        self._is_post_quantum = is_post_quantum
         self._clock = clock
         self._prover = Prover(files, paths, self.segments)
         self._known_size = 0
@@ -151,7 +154,15 @@ class Partition:
         PolicyError naming the witnesses that are missing: then the checkpoint before stays published; StorageError.
         """
         self._require()
-        publisher = Publisher(self.files, self.paths, self.segments, self.origin, self._cosigning)
+        publisher = Publisher(
+            self.files,
+            self.paths,
+            self.segments,
+            self.origin,
+            cosigning=self._cosigning,
+            is_post_quantum=self._is_post_quantum,
+            clock=self._clock,
+        )
         return self.write(
             lambda writer: publisher.publish(
                 writer.durable_size, passphrase=self._passphrase, ahead=writer.ahead, progress=progress
@@ -211,6 +222,12 @@ class Partition:
     def vkey(self) -> VerifierKey:
         """The verifier key. Raises: NotFoundError, FormatError."""
         return KeyFiles(self.files, self.paths).verifier_key()
+
+    @property
+    def post_quantum_vkey(self) -> VerifierKey | None:
+        """The ML-DSA-44 verifier key, None where nothing was signed with one. Raises: FormatError."""
+        keys = KeyFiles(self.files, self.paths.post_quantum, ML_DSA_44_COSIGNATURE)
+        return keys.verifier_key() if keys.exist() else None
 
     def entry(self, seq: int) -> Entry:
         """Return one entry, its own hash checked. Raises: NotFoundError, CorruptLedgerError, VerificationError."""

@@ -13,7 +13,8 @@ must not sign a checkpoint that is inconsistent with any it signed before"), doc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,7 +22,7 @@ from tlog.checkpoint import Checkpoint
 from tlog.errors import CorruptLedgerError, VerificationError
 from tlog.hashing import EMPTY_ROOT
 from tlog.integrate import Integration, Progress
-from tlog.keys import SigningKey, VerifierKey
+from tlog.keys import ML_DSA_44_COSIGNATURE, SigningKey, VerifierKey
 from tlog.policy import Policy
 from tlog.reader import TileReader
 from tlog.storage.checkpoints import CheckpointFiles, SignerRecord
@@ -138,11 +139,20 @@ class Publisher:
         paths: PartitionPaths,
         segments: SegmentReader,
         origin: str,
+        *,
         cosigning: Cosigning | None = None,
+        is_post_quantum: bool = False,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """cosigning: gets the cosignatures without which nothing is published; None where no witness is asked for."""
+        """cosigning: gets the cosignatures without which nothing is published; None where no witness is asked for.
+
+        is_post_quantum: add an ML-DSA-44 signature, with a key that is made when it is first needed. clock: POSIX time
+        in nanoseconds, which that signature holds.
+        """
         self._files = files
         self._cosigning = cosigning
+        self._is_post_quantum = is_post_quantum
+        self._clock = clock
         self._paths = paths
         self._segments = segments
         self._origin = origin
@@ -186,7 +196,8 @@ class Publisher:
             root = self._integrate(integration, latest, state.record if state is not None else latest, size)
             if self._cosigning is not None:
                 self._cosigning.require_unseen(key.verifier_key, size)
-            checkpoint = self._sign(Checkpoint(self._origin, size, root), key)
+            signers = (key, *self._post_quantum_key(passphrase))
+            checkpoint = self._sign(Checkpoint(self._origin, size, root), signers)
             self._checkpoints.record(checkpoint)
             checkpoint = self._publish(checkpoint, key.verifier_key)
             for tile in edge_tiles(latest.tree_size):
@@ -223,12 +234,28 @@ class Publisher:
         self._checkpoints.publish(checkpoint)
         return checkpoint
 
-    def _sign(self, checkpoint: Checkpoint, key: SigningKey) -> Checkpoint:
-        """Advance the key's record, then sign, and check the signature before anybody sees it."""
+    def _sign(self, checkpoint: Checkpoint, signers: Sequence[SigningKey]) -> Checkpoint:
+        """Advance the key's record, then sign, and check the signatures before anybody sees them."""
         SignerRecord(self._files, self._paths).advance(checkpoint)
-        signed = checkpoint.sign(key)
-        Policy.for_log(key.verifier_key).verify(signed)
+        signed = checkpoint.sign(*signers, timestamp_s=max(self._clock() // 1_000_000_000, 1))
+        for signer in signers:
+            Policy.for_log(signer.verifier_key).verify(signed)
         return signed
+
+    def _post_quantum_key(self, passphrase: bytes | None) -> list[SigningKey]:
+        """Return the ML-DSA-44 key where it is asked for, a new one where there is none yet. The key's lock is held."""
+        if not self._is_post_quantum:
+            return []
+        keys = KeyFiles(self._files, self._paths.post_quantum, ML_DSA_44_COSIGNATURE)
+        if not keys.exist():
+            keys.create(SigningKey.generate(self._origin, ML_DSA_44_COSIGNATURE), passphrase)
+        keys.complete(self._origin, passphrase)
+        key = keys.load(self._origin, passphrase)
+        if key.verifier_key != keys.verifier_key():
+            raise CorruptLedgerError(
+                "the private key is not that of the verifier key", place=str(self._paths.post_quantum.keys)
+            )
+        return [key]
 
 
 def _refuse_rollback(state: SignedState, size: int, paths: PartitionPaths) -> None:

@@ -17,7 +17,7 @@ PRIVATE_MODE = 0o600
 
 
 class KeyPaths(Protocol):
-    """Where the files of one key lie; `PartitionPaths` says it of a partition's."""
+    """Where the files of one key lie: `PartitionPaths` says it of a partition's first key, `KeyPlace` of any other."""
 
     @property
     def keys(self) -> Path:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 CONFIG_NAME = "tlog.toml"
 DEFAULT_SEGMENT_ENTRIES = 1 << 16
@@ -19,6 +20,14 @@ SEALED_SUFFIX = ".jsonl.zst"
 MANIFEST_SUFFIX = ".manifest"
 
 _SEGMENT = re.compile(r"([0-9]{20})(\.jsonl|\.jsonl\.zst|\.manifest)", re.ASCII)
+
+
+class KeyPlace(NamedTuple):
+    """The paths of one key: its directory, the private key, the verifier key."""
+
+    keys: Path
+    private_key: Path
+    verifier_key: Path
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,12 @@ class PartitionPaths:
     def verifier_key(self) -> Path:
         """The verifier key."""
         return self.keys / f"{self.name}.vkey"
+
+    @cached_property
+    def post_quantum(self) -> KeyPlace:
+        """The ML-DSA-44 key, where there is one."""
+        keys = self.keys / "post-quantum"
+        return KeyPlace(keys, keys / f"{self.name}.pem", keys / f"{self.name}.vkey")
 
     @cached_property
     def signed(self) -> Path:

@@ -14,7 +14,7 @@ from tlog.errors import CorruptLedgerError
 from tlog.storage.disk import Disk
 
 WINDOW = 1 << 14
-WIDE_WINDOW = 1 << 17
+WIDE_WINDOW = 1 << 18
 """Wider than two of the longest lines, so that a whole line is always in it."""
 
 _GUESSES = 4

@@ -13,23 +13,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from tlog.errors import ConflictError, NotFoundError
 from tlog.keys import ED25519_COSIGNATURE, ML_DSA_44_COSIGNATURE, SigningKey, VerifierKey, check_key_name
 from tlog.storage.disk import Files
 from tlog.storage.keyfiles import KeyFiles
+from tlog.storage.layout import KeyPlace
 from tlog.witnessing.state import WitnessState
 from tlog.witnessing.witness import Witness
 
 KEY_TYPES = {"witness": ED25519_COSIGNATURE, "witness-ml-dsa-44": ML_DSA_44_COSIGNATURE}
 """The key files of a witness, without their endings, and the signature type of each."""
-
-
-class _KeyPaths(NamedTuple):
-    keys: Path
-    private_key: Path
-    verifier_key: Path
 
 
 class WitnessHome:
@@ -92,5 +86,5 @@ class WitnessHome:
     def _record(self) -> Path:
         return self.path / "witness.record"
 
-    def _keys(self, stem: str) -> _KeyPaths:
-        return _KeyPaths(self.path, self.path / f"{stem}.pem", self.path / f"{stem}.vkey")
+    def _keys(self, stem: str) -> KeyPlace:
+        return KeyPlace(self.path, self.path / f"{stem}.pem", self.path / f"{stem}.vkey")

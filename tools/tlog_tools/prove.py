@@ -6,14 +6,16 @@ from pathlib import Path
 
 import click
 
+from tlog.errors import NotFoundError
 from tlog_tools import common, output
 
 
 @click.command("vkey")
 @click.argument("partition", required=False)
+@click.option("--post-quantum", is_flag=True, help="The ML-DSA-44 keys instead, of partitions that signed with one.")
 @common.with_ledger
 @common.with_json
-def vkey_command(partition: str | None, ledger_path: Path, as_json: bool) -> None:
+def vkey_command(partition: str | None, post_quantum: bool, ledger_path: Path, as_json: bool) -> None:
     """Print verifier keys, for whoever is to verify.
 
     Without PARTITION, of every partition. Hand them over by a way that the log's operator can't change later.
@@ -23,7 +25,13 @@ def vkey_command(partition: str | None, ledger_path: Path, as_json: bool) -> Non
     with common.open_ledger(ledger_path) as ledger:
         names = ledger.partitions() if partition is None else common.chosen(ledger, partition)
         for name in names:
-            vkey = str(ledger.partition(name).vkey)
+            found = ledger.partition(name)
+            key = found.post_quantum_vkey if post_quantum else found.vkey
+            if key is None:
+                if partition is None:
+                    continue
+                raise NotFoundError(f"partition {name}: nothing was signed with an ML-DSA-44 key")
+            vkey = str(key)
             if as_json:
                 output.emit_json({"partition": name, "vkey": vkey})
             else:
