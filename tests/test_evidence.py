@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -22,9 +23,11 @@ from tests.statements import (
 )
 from tlog.checkpoint import Checkpoint
 from tlog.errors import Error, FormatError, ProofError, UnknownOriginError, UntrustedNoteError
-from tlog.evidence import Evidence, contradiction, verify_evidence
+from tlog.evidence import Evidence, contradiction, find_contradiction, verify_evidence
 from tlog.keys import SigningKey
 from tlog.policy import Policy
+from tlog.reader import TileReader
+from tlog.tile import Tile
 
 LINES = entry_lines(20)
 FORK = entry_lines(20, word="fork")
@@ -135,3 +138,31 @@ def test_the_smaller_one_comes_first() -> None:
     with pytest.raises(FormatError, match="smaller"):
         Evidence(checkpoint(LINES[:5]), checkpoint(FORK[:3]))
     assert LOG.verifier_key.name == ORIGIN
+
+
+class Tiles:
+    """The tiles of a naive tree."""
+
+    def __init__(self, lines: list[bytes]) -> None:
+        self.lines = lines
+
+    def read_tiles(self, tiles: Sequence[Tile]) -> list[bytes]:
+        """Return the hashes of each tile, one after another; the trees here have one level of tiles."""
+        assert all(tile.level == 0 for tile in tiles)
+        return [b"".join(map(tree_hash, ([line] for line in self.lines[: tile.width]))) for tile in tiles]
+
+
+@given(st.integers(0, 20), st.booleans())
+def test_comparing_with_a_tree_of_ones_own(size: int, is_fork: bool) -> None:
+    """A checkpoint of another history is found against a verified tree, one of the same is not, a larger one waits."""
+    own = checkpoint(LINES[:12])
+    tree = TileReader(Tiles(LINES[:12]), 12, own.root_hash)
+    other = checkpoint((FORK if is_fork else LINES)[:size])
+    if size > 12:
+        with pytest.raises(FormatError, match="larger"):
+            find_contradiction(own, tree, other)
+        return
+    found = find_contradiction(own, tree, other)
+    assert (found is not None) == (is_fork and size > 0)
+    if found is not None:
+        assert verify_evidence(found.format(), POLICY).against.tree_size == size

@@ -25,6 +25,7 @@ from tlog.errors import FormatError, ProofError
 from tlog.note import MAX_NOTE_SIZE
 from tlog.policy import LogSignedCheckpoint, Policy
 from tlog.proof import roots_from_consistency
+from tlog.reader import TileReader
 from tlog.tlogproof import MAX_PROOF_HASHES
 
 HEADER = "tlog-evidence@v1"
@@ -148,6 +149,22 @@ def _root_in(shown: LogSignedCheckpoint, size: int, hashes: tuple[bytes, ...]) -
             "the hashes do not lead to the larger tree's root", expected=shown.root_hash.hex(), found=new.hex()
         )
     return old
+
+
+def find_contradiction(own: Checkpoint, tree: TileReader, other: Checkpoint) -> Evidence | None:
+    """Return the evidence that `other` contradicts a log's tree that one has verified oneself, None where it does not.
+
+    own: the signed checkpoint of that tree. tree: its reader. other: signed by the same log, of any size up to own's;
+    who calls this has verified both signatures. Raises: FormatError where `other` is larger: it is to be compared when
+    one's own tree has grown; what reading tiles raises. Cost: a few tiles.
+    """
+    size = other.tree_size
+    if size > own.tree_size:
+        raise FormatError("checkpoint", f"its size {size} is larger than {own.tree_size}, that of the verified tree")
+    root = own.root_hash if size == own.tree_size else tree.root_at(size)
+    if root == other.root_hash:
+        return None
+    return contradiction(other, own, tree.consistency_proof(size) if size < own.tree_size else (), root)
 
 
 def contradiction(against: Checkpoint, shown: Checkpoint, proof: tuple[bytes, ...], root_hash: bytes) -> Evidence:
