@@ -34,7 +34,12 @@ def test_the_table_and_the_tests_agree() -> None:
     files = [
         path for folder in ("incidents", "attacks") for path in (ROOT / "tests" / folder).glob("test_[rs][0-9]*.py")
     ]
-    assert len(files) == len(ROWS)
+    assert len(files) >= len(ROWS)
     for path in files:
-        defined = set(re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.MULTILINE))
-        assert named[str(path.relative_to(ROOT))] == defined
+        assert named.get(str(path.relative_to(ROOT))) == _defined(path)
+    for path, names in named.items():
+        assert names <= _defined(ROOT / path), path
+
+
+def _defined(path: Path) -> set[str]:
+    return set(re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.MULTILINE))
