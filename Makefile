@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test torture demo interop bench bench-full fuzz mutate lock clean
+.PHONY: help setup lint test torture demo demo-serve interop bench bench-full fuzz mutate lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,6 +50,9 @@ torture: $(STAMP)  ## power loss, failing disks, killed processes and load, in f
 
 demo: $(STAMP)  ## the whole way of an event, on real input
 	@$(BIN)/python demo/demo.py
+
+demo-serve: $(STAMP)  ## the same, and then its ledger in the browser, at TLOG_BIND=127.0.0.1:8000
+	@$(BIN)/python -m demo.serve
 
 interop: $(STAMP)  ## check exported partitions and proofs with programs in Go that others wrote
 	@if command -v go >/dev/null 2>&1; then \

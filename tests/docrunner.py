@@ -29,6 +29,9 @@ _ANY_LINES = r"(?:.*\n)*"
 _END = "@@@ end of output @@@"
 
 _VARYING = (
+    (re.compile(r"\btlog_[0-9a-f]{12}_[0-9a-f]{64}\b"), "<token>"),
+    (re.compile(r"^((?:created |revoked )?)[0-9a-f]{12}(?=:?  ?\w)", re.MULTILINE), r"\1<token ID>"),
+    (re.compile(r"(?<=until )\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "<time>"),
     (re.compile(r"(?<= )[A-Za-z0-9+/]{91}="), "<signature>"),
     (re.compile(r"\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}"), "+<key ID>+<key>"),
     (re.compile(r"\+[0-9a-f]{8}\b"), "+<key ID>"),

@@ -6,16 +6,20 @@ import hashlib
 import importlib
 import re
 import stat
+import time
 import unicodedata
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import tlog
 from tests import naive, test_layers
 from tests.docrunner import FENCE, file_of, run_page
 from tlog.entry import GENESIS_HASH, ChainHead, check_chain, encode_lines, encode_payload, parse_entry
+from tlog.jobs import Job, VerifyJobs
+from tlog.keeper import Keeper
 from tlog.keys import SigningKey
 from tlog.ledger import Config
 from tlog.names import RESERVED_PARTITION_NAMES
@@ -186,6 +190,11 @@ def test_modes(users: tlog.Partition) -> None:
         "tile/...": users.paths.root / "tile/0/000.p/2",
         "index/": ledger / f"index/{users.name}.sqlite",
         "verified/*.checkpoint": ledger / f"verified/{users.name}.checkpoint",
+        "keeper.lock": ledger / "keeper.lock",
+        "keeper.json": _kept(ledger) / "keeper.json",
+        "jobs/": ledger / "jobs",
+        "jobs/lock": ledger / "jobs/lock",
+        "jobs/*.json": ledger / f"jobs/{_verified(ledger).id}.json",
     }
     table = {
         row[0].strip("`"): row[1]
@@ -195,6 +204,27 @@ def test_modes(users: tlog.Partition) -> None:
     for name, path in found.items():
         allowed = int(table[name][:4], 8)
         assert stat.S_IMODE(path.stat().st_mode) & ~allowed == 0, name
+
+
+def _kept(ledger: Path) -> Path:
+    """The ledger, after a keeper has led it."""
+    with tlog.Ledger.open(ledger) as opened:
+        keeper = Keeper(opened)
+        keeper.start()
+        while not keeper.is_leader:
+            time.sleep(0.02)
+        keeper.stop()
+        return ledger
+
+
+def _verified(ledger: Path) -> Job:
+    """A verification that is over."""
+    with tlog.Ledger.open(ledger) as opened:
+        jobs = VerifyJobs(opened)
+        job = jobs.start("users", asked_by="alice")
+        while (found := jobs.get(job.id)).state == "running":
+            time.sleep(0.02)
+        return found
 
 
 def test_settings_and_names() -> None:
@@ -248,6 +278,8 @@ def test_commands_that_are_named_exist() -> None:
     assert len(used) > 5
     for name, rest in used:
         command = getattr(importlib.import_module(f"tlog_tools.{commands[name]}"), f"{name}_command")
+        if isinstance(command, click.Group) and rest.split():
+            command = command.commands[rest.split()[0]]
         options = {option for parameter in command.params for option in parameter.opts}
         assert set(re.findall(r"(?<!\S)--?[a-z]+", rest)) <= options, f"tlog {name}{rest}"
 
@@ -278,10 +310,12 @@ def _rows(text: str, header: str) -> list[list[str]]:
 
 def _is_code(name: str) -> bool:
     """Whether a dotted name means code, and not a file or a JSON field."""
-    first, second = name.removeprefix("tlog.").split(".")[:2]
+    first, _, rest = name.removeprefix("tlog.").partition(".")
     package = ROOT / "tlog" / first
     # `client.user.name` is a field of other people's events, although there is a package of that name.
-    is_in_package = package.is_dir() and (name.startswith("tlog.") or (package / f"{second}.py").exists())
+    is_in_package = package.is_dir() and (
+        name.startswith("tlog.") or (package / f"{rest.partition('.')[0]}.py").exists()
+    )
     return package.with_suffix(".py").exists() or is_in_package
 
 

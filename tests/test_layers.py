@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[int, tuple[str, ...]], ...] = (
             "tlog.report.shown",
             "tlog.report.sentence",
             "tlog.jsontext",
+            "tlog.grant",
             "tlog.tile",
             "tlog.tilebuilder",
             "tlog.bundle",
@@ -45,7 +46,17 @@ LAYERS: tuple[tuple[int, tuple[str, ...]], ...] = (
         ),
     ),
     (3, ("tlog.keys", "tlog.cosignature", "tlog.note", "tlog.checkpoint", "tlog.policy", "tlog.standing")),
-    (4, ("tlog.tlogproof", "tlog.reader", "tlog.verify", "tlog.evidence", "tlog.report.proofs", "tlog.witnessing.request")),
+    (
+        4,
+        (
+            "tlog.tlogproof",
+            "tlog.reader",
+            "tlog.verify",
+            "tlog.evidence",
+            "tlog.report.proofs",
+            "tlog.witnessing.request",
+        ),
+    ),
     (5, ("tlog.storage.*",)),
     (
         6,
@@ -164,7 +175,7 @@ def test_upward_and_unlisted_imports_are_refused() -> None:
     assert _may_import("tlog.verify", "tlog.note")
     assert _may_import("tlog.proof", "tlog.tree")
     assert _may_import("tlog_tools.main", "tlog")
-    assert not _may_import("tlog.tree", "tlog.proof", "tlog.subtree")
+    assert not _may_import("tlog.tree", "tlog.proof")
     assert not _may_import("tlog.verify", "tlog.storage.durable")
     assert not _may_import("tlog.verify", "tlog")
     assert not _may_import("tlog.unlisted", "tlog.errors")
@@ -268,9 +279,10 @@ def _imports(source: str, importer: str, *, is_package: bool) -> Iterator[str]:
 
 def _is_module(name: str) -> bool:
     package, _, rest = name.partition(".")
-    return package in PACKAGES and (
-        _rank(name) is not None or (PACKAGES[package] / f"{rest.replace('.', '/')}.py").exists()
-    )
+    if package not in PACKAGES or not rest:
+        return package in PACKAGES
+    place = PACKAGES[package] / rest.replace(".", "/")
+    return place.with_suffix(".py").exists() or place.is_dir()
 
 
 def _may_import(importer: str, target: str) -> bool:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tlog.checkpoint import Checkpoint
-from tlog.errors import CommitUnknownError, CorruptLedgerError, Error, NotFoundError, StorageError
+from tlog.errors import CommitUnknownError, CorruptLedgerError, Error, NotFoundError, PolicyError, StorageError
 from tlog.keeping.indexing import Indexing
 from tlog.keeping.notice import LOCK_NAME, is_led, read_notice, write_notice
 from tlog.ledger import Ledger
@@ -48,10 +48,14 @@ class NotPublishedError(StorageError):
 
 @dataclass(slots=True)
 class _Failure:
-    """Why a partition could not be published, and the monotonic time from which it is tried again."""
+    """Why a partition could not be published, and the monotonic time from which it is tried again.
+
+    is_cosigning: whether witnesses were missing, and nothing else.
+    """
 
     reason: str
     retry_at: float
+    is_cosigning: bool
 
 
 class Keeper:
@@ -208,8 +212,13 @@ class Keeper:
         for name in self._failures.keys() - set(names):
             del self._failures[name]
         indexing = {} if self._indexing is None else self._indexing.troubles
+        failures = self._failures
         write_notice(
-            self._files, self._ledger.path, {name: found.reason for name, found in self._failures.items()}, indexing
+            self._files,
+            self._ledger.path,
+            {name: found.reason for name, found in failures.items()},
+            indexing,
+            blocked=sum(not found.is_cosigning for found in failures.values()),
         )
 
     def _publish(self, partition: Partition) -> None:
@@ -231,7 +240,7 @@ class Keeper:
         if known is None or known.reason != reason:
             _log.error("publish_failed partition=%s error=%s", partition.name, reason)
         wait_s = RETRY_CORRUPT_S if isinstance(err, CorruptLedgerError) else RETRY_S
-        self._failures[partition.name] = _Failure(reason, time.monotonic() + wait_s)
+        self._failures[partition.name] = _Failure(reason, time.monotonic() + wait_s, isinstance(err, PolicyError))
 
     def _reopen_write_ends(self) -> None:
         """Open write ends again that failed, so that this process can append as soon as its storage is well."""

@@ -18,7 +18,7 @@ RESERVED_PARTITION_NAMES = frozenset(
 """Names that a path of the server needs."""
 
 SYSTEM_PARTITION = "tlog-system"
-"""The partition that holds what administrators did, one entry an act; only `tlog.system` appends to it."""
+"""The partition that holds what administrators did, one entry an act; over the network nobody appends to it."""
 
 _PARTITION = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 _ORIGIN_PREFIX = re.compile(r"[^\s+\x00-\x20\x7f\"\\]+")

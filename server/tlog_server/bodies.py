@@ -37,6 +37,7 @@ DRAIN_S = 2.0
 """How much of a body that nobody wants is read, and how long, so that its connection can be used again."""
 
 _ZSTD_STEP = 256  # a block of 4 bytes unpacks to 128 KiB, so 256 bytes unpack to 8 MiB at most
+_BEGUN, _READ, _BROKEN = range(3)  # states of a body
 _CODINGS = ("identity", "gzip", "zstd")
 
 
@@ -111,10 +112,9 @@ def _pieces(max_bytes: int) -> Iterator[bytes]:
 
 def _read(size: int, room_s: float) -> bytes:
     """Return up to `size` bytes of the body, none at its end. room_s: seconds that it may take to get them."""
-    late = RefusedError(408, "The body comes too slowly; send it faster, or in smaller ones.")
-    g.is_body_broken = True  # where it ends is known when it was read without an error only
+    g.body = _BROKEN  # until it was read without an error
     if room_s <= 0:
-        raise late
+        raise _late()
     end = time.monotonic() + room_s
     try:
         with _until(end):
@@ -125,9 +125,9 @@ def _read(size: int, room_s: float) -> bytes:
         raise RefusedError(400, "The body's chunks are not as HTTP has them.") from err
     except OSError as err:
         if isinstance(err, TimeoutError) or time.monotonic() >= end:
-            raise late from err
+            raise _late() from err
         raise RefusedError(400, "The body ends before all of its bytes came.") from err
-    g.is_body_broken = False
+    g.body = _BEGUN if piece else _READ
     return piece
 
 
@@ -155,8 +155,9 @@ def _finish(response: Response) -> Response:
 
 def _is_read() -> bool:
     """Whether the body was read to its end, or is now, if there is little left of it."""
-    if g.get("is_body_broken", False):
-        return False
+    state = g.get("body", _BEGUN)
+    if state != _BEGUN:
+        return bool(state == _READ)
     count, end = 0, time.monotonic() + DRAIN_S
     try:
         while count <= DRAIN_BYTES:
@@ -250,6 +251,10 @@ class _Zstd:
     def is_complete(self) -> bool:
         """Whether a frame has just ended."""
         return self._is_between
+
+
+def _late() -> RefusedError:
+    return RefusedError(408, "The body comes too slowly; send it faster, or in smaller ones.")
 
 
 def _too_large(max_bytes: int, how: str) -> RefusedError:

@@ -17,6 +17,7 @@ from tlog.report.sentence import sentence
 from tlog.tlogproof import Proof
 from tlog.verify import verify_proof
 from tlog_server.asking import ledger, number, parameters, partition, reads_body
+from tlog_server.bodies import read_body
 from tlog_server.pages import asked_partition, choice, published
 from tlog_server.problems import RefusedError
 from tlog_server.rendering import page, page_blueprint
@@ -118,10 +119,8 @@ def _form(*names: str) -> Mapping[str, str]:
     """Return the fields of the form that was sent. Raises: RefusedError."""
     if request.mimetype != "application/x-www-form-urlencoded":
         raise RefusedError(415, "Send a form: application/x-www-form-urlencoded.", field="Content-Type")
-    if request.content_length is None or request.content_length > MAX_FORM:
-        raise RefusedError(413, f"Send at most {MAX_FORM:,} bytes.", field="Content-Length")
     try:
-        text = request.get_data(cache=False).decode("ascii")
+        text = read_body(MAX_FORM).decode("ascii")
         fields = dict(parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=8))
     except ValueError as err:
         raise RefusedError(400, "The form cannot be read; send the page's own.", field="form") from err

@@ -41,13 +41,17 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """A drawing of events by time. unit: of time. width: of the drawing. most: the highest count. ends: first, last."""
+    """A drawing of events by time. unit: of time. width: of the drawing. most: the highest count. ends: first, last.
+
+    is_short: whether the bars do not fill the drawing.
+    """
 
     unit: str
     width: int
     most: int
     bars: tuple[Bar, ...]
     ends: tuple[str, str]
+    is_short: bool
 
 
 def growth_of(points: Sequence[Point]) -> Growth | None:
@@ -75,4 +79,5 @@ def bars_of(counts: Counts) -> Bars | None:
         if span.entries:
             height = round(max(HEIGHT * span.entries / most, 2.0), 2)  # one event beside thousands is still to be seen
             bars.append(Bar(10 * slot + 1, round(HEIGHT - height, 2), height, span.name, span.entries))
-    return Bars(unit, 10 * max(len(spans), MIN_SLOTS), most, tuple(bars), (spans[0].name, spans[-1].name))
+    width, ends = 10 * max(len(spans), MIN_SLOTS), (spans[0].name, spans[-1].name)
+    return Bars(unit, width, most, tuple(bars), ends, len(spans) < MIN_SLOTS)

@@ -87,9 +87,10 @@ def stream() -> Response:
 
 def _start(found: Partition, asked: Mapping[str, str]) -> int:
     """Return the first position that is sent: behind the last event that was seen, as asked, or the next one."""
+    start = number(asked["start"], "start") if "start" in asked else None
     if LAST_EVENT_ID in request.headers:
         return number(request.headers[LAST_EVENT_ID], LAST_EVENT_ID) + 1
-    return number(asked["start"], "start") if "start" in asked else found.size
+    return found.size if start is None else start
 
 
 def _messages(

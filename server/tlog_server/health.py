@@ -83,5 +83,5 @@ def _require_writable() -> None:
         detail = f"A write failed, and this process appends nothing to {poisoned} partitions until it has recovered."
         raise RefusedError(503, detail)
     notice = read_notice(ledger().files, ledger().path) if keeper().is_running else None
-    if keeper().trouble is not None or (notice is not None and notice.publishing):
+    if keeper().trouble is not None or (notice is not None and notice.blocked):
         raise RefusedError(503, "Some partition cannot be published; the log of the server says which, and why.")

@@ -87,10 +87,7 @@ class Metrics:
         )
         self._entries = counter("tlog_appended_entries", "Entries appended.", ["partition"], registry=registry)
         self._bytes = counter(
-            "tlog_appended_bytes",
-            "Bytes of the bodies that appended, as far as their length was declared.",
-            ["partition"],
-            registry=registry,
+            "tlog_appended_bytes", "Bytes of the bodies that appended, as declared.", ["partition"], registry=registry
         )
         self._batches = counter("tlog_appended_batches", "Requests that appended.", ["partition"], registry=registry)
         self._held = counter(

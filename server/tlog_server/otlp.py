@@ -18,6 +18,7 @@ from tlog.mapping.otlp import JSON, PROTOBUF, event_of, format_status, format_su
 from tlog_server.answering import NO_STORE
 from tlog_server.asking import parameters, reads_body, settings
 from tlog_server.bodies import read_body
+from tlog_server.metrics import counts
 from tlog_server.problems import RefusedError, refusal_of_failure
 from tlog_server.taking import refusal_of_event, target
 
@@ -45,6 +46,7 @@ def logs() -> Response:
             raise refusal_of_event(err) from err
         items = list(_items(intake.maker(writer), records))
     _, errors = take_each(intake, writer, items)
+    counts().appended(intake.partition, len(items) - len(errors), len(body))
     message = f"{errors[0].what}: {errors[0].reason}" if errors else ""
     return _answer(format_success(len(errors), message, _answer_type()), 200)
 

@@ -96,8 +96,12 @@ def export() -> Response:
 
 
 def query_of(asked: Mapping[str, str]) -> Query:
-    """Return what is asked: `q`, and each condition of its own; an empty one asks nothing. Raises: FormatError."""
-    query = Query.parse(asked.get("q", ""))
+    """Return what is asked: `q`, and each condition of its own; an empty one asks nothing. Raises: FormatError.
+
+    A `q` without any condition is what people type who never saw the language: words to look for.
+    """
+    text = asked.get("q", "").strip()
+    query = Query.parse(text) if "=" in text or not text else Query().with_option("text", text)
     for name in CONDITIONS:
         if asked.get(name):
             query = query.with_option(name, asked[name])

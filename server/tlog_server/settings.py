@@ -26,8 +26,8 @@ class Settings:
     """How a server runs.
 
     workers: processes. threads: of each; as many requests are answered at once. max_streams: of these, how many may be
-    taken by streams of events; fewer than threads. max_waiting: requests that wait for a thread, in each process, from
-    which on more are refused with 503.
+    taken by streams of events; one is always left for other requests. max_waiting: requests that wait for a thread, in
+    each process, from which on more are refused with 503.
     is_read_only: no event is taken, nothing is published, no index is kept; then no private key is needed.
     publish_interval_s: seconds between two checkpoints of a partition that grows.
     max_event_bytes: of the body that has one event, or another request's body that is read at once. max_batch_bytes: of
@@ -56,6 +56,4 @@ class Settings:
         for name, (low, high) in _LIMITS.items():
             if not low <= getattr(self, name) <= high:
                 raise FormatError(name, f"{getattr(self, name)} is outside {low:,} to {high:,}")
-        if self.max_streams >= self.threads:
-            reason = f"{self.max_streams} streams would take all {self.threads} threads; leave one for other requests"
-            raise FormatError("max_streams", reason)
+        object.__setattr__(self, "max_streams", min(self.max_streams, self.threads - 1))

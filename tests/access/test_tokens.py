@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from tests.incidents.programs import start
 from tests.ledgers import FaultyDisk, QuickDisk, StepClock
-from tlog.access import MAX_FILE_SIZE, MAX_PARTITIONS, VERBS, Token, Tokens
+from tlog.access import Tokens
 from tlog.accessrules import EVERY
 from tlog.errors import ConflictError, Error, FormatError, NotFoundError, StorageError
+from tlog.grant import MAX_FILE_SIZE, MAX_PARTITIONS, VERBS, Token
 from tlog.ledger import Ledger
 from tlog.names import SYSTEM_PARTITION
 

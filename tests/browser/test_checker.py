@@ -93,7 +93,7 @@ def test_a_good_proof(checker: Page, made: Made) -> None:
     said = check(checker, made.proof, made.vkey)
     assert said.startswith("Proved: entry 7 is in the log audit.example.com/users")
     assert "300 entries" in said
-    assert made.vkey.rpartition("+")[0] in said
+    assert "+".join(made.vkey.split("+")[:2]) in said
     assert checker.locator("#steps li.done").count() == checker.locator("#steps li").count() == 7
     limits = checker.inner_text("#limits")
     assert "true" in limits
@@ -111,7 +111,7 @@ def test_a_tampered_proof_and_another_key(checker: Page, made: Made) -> None:
         (made.proof.replace(line, f"A{line[1:]}" if line[0] != "A" else f"B{line[1:]}"), made.vkey, "does not lead"),
         (made.proof.replace("index 7", "index 8"), made.vkey, "does not lead"),
         (made.proof.replace("\n300\n", "\n301\n"), made.vkey, "does not verify"),
-        (made.proof, made.impostor, "No key of the log"),
+        (made.proof, made.impostor, "No key that you trust"),
         (made.proof, made.vkey.replace("users", "userz"), "key ID"),
         (made.proof.replace("extra ", "extra  "), made.vkey, "Not in the accepted form"),
         (made.cosigned, made.demanding, "quorum"),
@@ -180,21 +180,22 @@ def test_files_chosen_and_dropped(checker: Page, made: Made, tmp_path: Path) -> 
             for (const [name, text] of [["x.tlog-proof", proof], ["y.vkey", vkey]]) {
                 carried.items.add(new File([text], name));
             }
-            document.body.dispatchEvent(new DragEvent("dragover", {dataTransfer: carried, bubbles: true, cancelable: true}));
-            document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true}));
+            for (const kind of ["dragover", "drop"]) {
+                const event = new DragEvent(kind, {dataTransfer: carried, bubbles: true, cancelable: true});
+                document.body.dispatchEvent(event);
+            }
         }""",
         [made.proof, made.vkey],
     )
     expect(checker.locator("#verdict")).to_contain_text("Proved: entry 7")
-    proof.write_bytes(made.proof.replace("\n", "\r\n").encode())
-    checker.set_input_files("#proof-file", proof)
-    expect(checker.locator("#verdict")).to_contain_text("carriage returns")
-    proof.write_bytes(b"\xff" * 10)
-    checker.set_input_files("#proof-file", proof)
-    expect(checker.locator("#verdict")).to_contain_text("not UTF-8")
-    proof.write_bytes(b"x" * (3 << 20))
-    checker.set_input_files("#proof-file", proof)
-    expect(checker.locator("#verdict")).to_contain_text("more than any proof")
+    for name, content, words in (
+        ("windows", made.proof.replace("\n", "\r\n").encode(), "carriage returns"),
+        ("bytes", b"\xff" * 10, "not UTF-8"),
+        ("large", b"x" * (3 << 20), "more than any proof"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        checker.set_input_files("#proof-file", tmp_path / name)
+        expect(checker.locator("#verdict")).to_contain_text(words)
 
 
 def test_keyboard_alone(checker: Page, made: Made) -> None:
@@ -218,7 +219,7 @@ def test_keyboard_alone(checker: Page, made: Made) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_accessible_on_a_phone(checker: Page, made: Made, theme: str) -> None:
-    """axe finds nothing, before and after a check, good or bad; nothing is wider than a phone."""
+    """Axe finds nothing, before and after a check, good or bad; nothing is wider than a phone."""
     checker.set_viewport_size({"width": 390, "height": 800})
     assert axe_violations(checker, theme=theme) == []
     for proof in (made.proof.replace("index 7", "index 8"), made.proof):
@@ -248,8 +249,9 @@ def test_a_browser_without_the_cryptography(context: BrowserContext, file: Path,
         page.close()
 
 
-def test_the_served_checker_is_the_same(page: Page, live: Live, made: Made) -> None:
+def test_the_served_checker_is_the_same(context: BrowserContext, live: Live, made: Made) -> None:
     """The server gives the same page, under a policy that lets it reach nothing, and as a file to keep."""
+    page = context.new_page()
     answer = page.goto(f"{live.url}/static/checker.html")
     assert answer is not None
     assert answer.body() == build_checker(ROOT).page

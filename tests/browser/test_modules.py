@@ -29,7 +29,7 @@ VERIFY = """async ([vkey, index]) => {
 
 @pytest.fixture
 def scripted(browser: Browser, live: Live) -> Iterator[Page]:
-    """A page of the server, whose own policy lets no script in: the tests' scripts stand in for those of other pages."""
+    """A page of the server, without its policy, so that the tests' own script can use the modules."""
     context: BrowserContext = browser.new_context(bypass_csp=True)
     context.set_default_timeout(TIMEOUT_MS)
     page = context.new_page()

@@ -24,7 +24,7 @@ PAGES = (
     f"/{NAME}/",
     f"/{NAME}/events/8",
     f"/search?partition={NAME}&q=actor%3Dalice%7Cbob",
-    f"/search?partition={NAME}&q=no",
+    f"/search?partition={NAME}&q=no%3D",
     f"/live?partition={NAME}",
     f"/history?partition={NAME}",
     f"/consistency?partition={NAME}",

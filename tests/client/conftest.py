@@ -107,8 +107,8 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         partition.publish()
         vkey = str(partition.vkey)
         token = Tokens(ledger).create("writer-1", ("append",), (NAME,))[0]
-    command = [Path(sys.executable).parent / "tlog", "serve", "--ledger", path, "--bind", "127.0.0.1:0", "--json"]
-    command += ["--publish-interval", "0.1"]
+    command = [str(Path(sys.executable).parent / "tlog"), "serve", "--ledger", str(path)]
+    command += ["--bind", "127.0.0.1:0", "--json", "--publish-interval", "0.1"]
     with (
         (path.parent / "stderr").open("wb") as errors,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,

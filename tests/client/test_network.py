@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,7 +164,7 @@ def test_endless_answers(site: Site, server: LyingServer, make: MakeClient, head
         connection.sendall(head)
         piece = b"a" * 65536 if head.endswith(b"\r\n\r\n") else b"x: " + b"a" * 65000 + b"\r\n"
         try:
-            for _ in range(1000):
+            for _count in range(1000):
                 connection.sendall(piece)
                 sent.append(len(piece))
         except OSError:
@@ -198,7 +199,11 @@ def test_what_is_no_http(site: Site, server: LyingServer, make: MakeClient, answ
 
 def test_content_codings(site: Site, server: LyingServer, make: MakeClient) -> None:
     """Bundles are asked for compressed, and read in gzip, zstd and as they are, also where nobody asked for it."""
-    codings = {"gzip": gzip.compress, "zstd": zstandard.ZstdCompressor().compress, "identity": bytes}
+    codings: dict[str, Callable[[bytes], bytes]] = {
+        "gzip": gzip.compress,
+        "zstd": zstandard.ZstdCompressor().compress,
+        "identity": bytes,
+    }
     for name, encode in codings.items():
 
         def lie(path: str, name: str = name, encode: Callable[[bytes], bytes] = encode) -> Said:
@@ -229,15 +234,30 @@ def bomb(coding: str) -> bytes:
         ("zstd", b"no zstd"), ("gzip", gzip.compress(b"x") + b"x"), ("gzip", gzip.compress(b"x" * 99)[:-3]),
         ("gzip", gzip.compress(b"x") * 2), ("zstd", zstandard.compress(b"x") + b"x"), ("br", b"x"), ("deflate", b"x"),
         ("zstd", zstandard.compress(b"abc" * 99)[:-3]), ("zstd", zstandard.compress(b"x") * 2), ("gzip, gzip", b"x"),
-        ("zstd", zstandard.ZstdCompressor(
-            compression_params=zstandard.ZstdCompressionParameters(window_log=27)).compress(MIB * 2)),
         ("identity", bytes(70_000)),
     ],
     ids=lambda value: value if isinstance(value, str) else f"{len(value)}b",
 )  # fmt: skip
 def test_what_is_packed_badly(coding: str, body: bytes) -> None:
-    """Bombs, streams that are cut off or go on, unknown codings and too large windows: refused in bounded memory."""
-    refused(lambda: decoded(body, coding, 65_536), tlog.FormatError)
+    """Bombs, streams that are cut off or go on, and unknown codings: refused, in bounded memory."""
+    tracemalloc.start()
+    try:
+        refused(lambda: decoded(body, coding, 65_536), tlog.FormatError)
+        assert tracemalloc.get_traced_memory()[1] < 24 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_windows_are_bounded() -> None:
+    """A small zstd frame that wants a window of 128 MiB is refused."""
+    for window_log, is_good in ((23, True), (24, False), (27, False)):
+        parameters = zstandard.ZstdCompressionParameters(window_log=window_log)
+        encoder = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+        body = encoder.compress(b"text") + encoder.flush()
+        if is_good:
+            assert decoded(body, "zstd", 65_536) == b"text"
+        else:
+            refused(lambda body=body: decoded(body, "zstd", 65_536), tlog.FormatError)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536])

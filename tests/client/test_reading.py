@@ -62,7 +62,7 @@ def test_following(site: Site, server: LyingServer, make: MakeClient) -> None:
     client = make(server.url, vkey=site.vkey)
     server.root = site.root / "nothing yet"
     follower = client.follow(0)
-    found = []
+    found: list[bytes] = []
     timer = threading.Timer(0.2, lambda: setattr(server, "root", site.roots[1]))
     timer.start()
     for size in SIZES:

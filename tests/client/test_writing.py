@@ -212,6 +212,24 @@ def test_each_event_once_however_often_the_connection_breaks(
     assert not list(tmp_path.glob("*.evidence-*"))
 
 
+def test_going_on_after_a_lost_batch(live: Live, make: MakeClient) -> None:
+    """Where all answers are lost, the error's key makes the same call go on where it was; every event is there once."""
+    impatient = Pacing(timeout_s=1.0, attempt_timeout_s=1.0)
+    events = [{"run": uuid7(), "n": number} for number in range(1500)]
+    start = len(stored(live))
+    with CuttingProxy("127.0.0.1", live.port, share=1.0, seed=3) as proxy:
+        client = make(proxy.url, vkey=live.vkey, token=live.token, pacing=impatient)
+        error = refused(lambda: client.append_many(events), tlog.OutcomeUnknownError)
+        assert isinstance(error, tlog.OutcomeUnknownError)
+        single = refused(lambda: client.append({"n": 1}), tlog.OutcomeUnknownError)
+        assert isinstance(single, tlog.OutcomeUnknownError)
+    client = make(live.url, vkey=live.vkey, token=live.token, pacing=PATIENT)
+    assert client.append_many(events, id=error.key).repeated > 0
+    assert client.append({"n": 1}, id=single.key).is_repeated
+    assert Counter(entry.raw_data for entry in stored(live, start)).most_common(1)[0][1] == 1
+    assert [entry.data for entry in stored(live, start) if entry.data in events] == events
+
+
 def test_when_nobody_answers(make: MakeClient, server: LyingServer) -> None:
     """The error has the key to append again with, where the event may be there; otherwise it says that it is not."""
     quick = Pacing(timeout_s=0.2, attempt_timeout_s=0.2)
@@ -283,7 +301,7 @@ def test_a_log_that_acknowledged_something_else(make: MakeClient, server: LyingS
     good = SentReceipt(7, entry.hash, entry.raw_data, "key", "durable", is_repeated=False)
     assert client.verify_receipt(good).entry.raw == lines[7]
     for changed in ({"seq": 8}, {"hash": bytes(32)}, {"sent": b"8"}, {"sent": entry.raw_data + b" "}):
-        wrong = SentReceipt(**{**{name: getattr(good, name) for name in SentReceipt.__slots__}, **changed})  # type: ignore[arg-type]
+        wrong = SentReceipt(**{**{name: getattr(good, name) for name in SentReceipt.__slots__}, **changed})
         error = refused(lambda wrong=wrong: client.verify_receipt(wrong), tlog.VerificationError)  # type: ignore[misc]
         assert isinstance(error, tlog.VerificationError)
         assert error.seq == wrong.seq

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import tlog
 from tests.ledgers import NAME, ORIGIN, QuickDisk, create, opened
-from tests.statements import signing_key, witness_key
+from tests.statements import LOG_VKEY, entry_lines, inclusion_proof, signing_key, witness_key
 from tlog.keys import ML_DSA_44_COSIGNATURE
 
 SIZES = (1, 2, 3, 7, 8, 255, 256, 257, 300)
@@ -86,13 +87,31 @@ def _write_fork(root: Path) -> None:
     forked.close()
 
 
+def _nonsense() -> list[dict[str, str]]:
+    """Return proofs of what a log has signed although it is no entry, or not the one of this place."""
+    lines = entry_lines(3)
+    doubled = lines[1].replace(b'{"event": 1}', b'{"event": 1,"event": 2}')[:-75]
+    wrong = {
+        "another number": lines[0],
+        "another partition": entry_lines(3, partition="others")[1],
+        "another hash": lines[1].replace(b'"event": 1', b'"event": 7'),
+        "no entry": b"not an entry",
+        "two equal keys": doubled + b',"hash":"%b"}' % sha256(doubled).hexdigest().encode(),
+    }
+    return [
+        {"why": why, "text": str(inclusion_proof(1, [lines[0], line, lines[2]])), "vkey": LOG_VKEY}
+        for why, line in wrong.items()
+    ]
+
+
 def _statements(root: Path) -> dict[str, Any]:
     """Return a proof that witnesses cosigned, and policies that it meets and does not meet."""
     partition = opened(root / "small.ledger")
     witnesses = [witness_key(number) for number in range(3)]
     post_quantum = signing_key("pq.example.net", ML_DSA_44_COSIGNATURE)
     proof = partition.prove(100)
-    checkpoint = proof.checkpoint.sign(*witnesses[:2], post_quantum, timestamp_s=1_795_251_600)
+    log_too = signing_key(f"{ORIGIN}/{NAME}", ML_DSA_44_COSIGNATURE)
+    checkpoint = proof.checkpoint.sign(*witnesses[:2], log_too, post_quantum, timestamp_s=1_795_251_600)
     vkeys = [str(witness.verifier_key) for witness in witnesses]
     vkey = str(partition.vkey)
     listed = f"log {vkey}\n" + "".join(f"witness w{number} {vkey}\n" for number, vkey in enumerate(vkeys))
@@ -100,6 +119,13 @@ def _statements(root: Path) -> dict[str, Any]:
     partition.close()
     return {
         "proof": str(tlog.Proof(proof.leaf_index, proof.hashes, checkpoint, proof.extra)),
+        "nonsense": _nonsense(),
+        "both_log_keys": f"log {vkey}\nlog {log_too.verifier_key}\nquorum none\n",
+        "unchecked": [
+            str(log_too.verifier_key),
+            f"log {log_too.verifier_key}\nquorum none\n",
+            f"log {log_too.verifier_key}\nwitness w0 {vkeys[0]}\nquorum w0\n",
+        ],
         "bare": str(tlog.Proof(proof.leaf_index, proof.hashes, checkpoint, None)),
         "line": (proof.extra or b"").decode(),
         "impostor": str(signing_key(f"{ORIGIN}/{NAME}", salt="an impostor").verifier_key),

@@ -33,7 +33,9 @@ export function serve(name, { checkpoint, alter = (path, body) => body } = {}) {
     const path = url.slice(`${BASE}users/`.length);
     asked.push(path);
     options.signal.throwIfAborted();
-    if (path === "checkpoint" && checkpoint !== undefined) return answer(alter(path, new TextEncoder().encode(checkpoint)));
+    if (path === "checkpoint" && checkpoint !== undefined) {
+      return answer(alter(path, new TextEncoder().encode(checkpoint)));
+    }
     const file = join(DATA, name, path);
     if (!existsSync(file)) return new Response("", { status: 404 });
     return answer(alter(path, new Uint8Array(readFileSync(file))));

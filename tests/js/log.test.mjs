@@ -101,6 +101,17 @@ test("policies: whoever has cosigned counts once, and what cannot be checked nev
   assert.equal(policies.flat().length, 8);
 });
 
+test("a log's ML-DSA-44 signature is said to be unchecked, and proves nothing here", async () => {
+  const proved = await verifyProof(statements.proof, statements.both_log_keys);
+  assert.equal(proved.signed.logKey.text, logOf("small").vkey);
+  assert.equal(proved.signed.uncheckedLogs.length, 1);
+  assert.ok(proved.notProved.some((limit) => limit.includes("not checked in browsers")));
+  for (const trust of statements.unchecked) {
+    const error = await refused(verifyProof(statements.proof, trust), "unsupported");
+    assert.deepEqual([error.step, error.isAlarm], ["signature", false]);
+  }
+});
+
 test("a proof without its entry needs it besides", async () => {
   const log = logOf("small");
   const line = new TextEncoder().encode(statements.line);

@@ -57,7 +57,12 @@ test("the history is bounded", async () => {
 });
 
 test("a browser that keeps nothing says so", () => {
-  const failing = { getItem: () => { throw new Error("denied"); }, setItem: () => { throw new Error("full"); }, removeItem() {}, key: () => null, length: 0 };
+  const fail = () => {
+    throw new Error("denied");
+  };
+  const failing = { getItem: fail, setItem: fail, removeItem: fail, key: fail, length: 1 };
   assert.throws(() => new Memory(failing).look("x"), kind("memory"));
-  assert.throws(() => new Memory({ ...failing, getItem: () => null }).pin({ name: "x", text: "x+1+A" }), kind("memory"));
+  assert.throws(() => new Memory(failing).origins(), kind("memory"));
+  const full = new Memory({ ...failing, getItem: () => null });
+  assert.throws(() => full.pin({ name: "x", text: "x+1+A" }), kind("memory"));
 });

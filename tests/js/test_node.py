@@ -13,6 +13,8 @@ import pytest
 from tests.vectors import TESTDATA
 
 HERE = Path(__file__).resolve().parent
+SOURCES = HERE.parents[1] / "server" / "tlog_server" / "static" / "js"
+PAGE = HERE.parents[1] / "docs" / "browser.md"
 NODE = shutil.which("node")
 LIMIT_S = 300
 
@@ -35,3 +37,22 @@ def test_javascript(file: str, written: Path) -> None:
 def test_every_file_is_run() -> None:
     """There are tests for vectors, logs, tampering, lying servers, memory, and text."""
     assert [f"{name}.test.mjs" for name in ("liars", "log", "memory", "tamper", "text", "vectors")] == FILES
+
+
+def test_every_kind_of_failure_is_documented() -> None:
+    """docs/browser.md names each kind that an error can have, and no other; the sources use these only."""
+    errors = (SOURCES / "errors.js").read_text("utf-8")
+    known = {
+        kind
+        for block in re.findall(r"new Set\(\[(.*?)\]\)", errors, re.DOTALL)
+        for kind in re.findall(r'"(.*?)"', block)
+    }
+    page = (PAGE.read_text("utf-8")).partition("## What is checked")[2].partition("\n## ")[0]
+    cells = [line.split("|")[3] for line in page.split("\n") if line.startswith("| ")]
+    assert set(re.findall("`([a-z-]+)`", " ".join(cells))) | {"quorum"} == known
+    used = {
+        kind
+        for path in SOURCES.glob("*.js")
+        for kind in re.findall(r'new VerifyError\(\s*"([a-z-]+)"', path.read_text("utf-8"))
+    }
+    assert {"fork", "rollback", "split-view", "timeout"} <= used <= known

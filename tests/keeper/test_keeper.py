@@ -313,11 +313,11 @@ def test_notices_that_are_none(ledger: tlog.Ledger, text: str) -> None:
 
 def test_a_notice_is_bounded(ledger: tlog.Ledger) -> None:
     """Of many partitions in trouble some are named, and all are counted."""
-    write_notice(ledger.files, ledger.path, {f"p{number:04}": "x" * 5000 for number in range(2000)}, {})
+    write_notice(ledger.files, ledger.path, {f"p{number:04}": "x" * 5000 for number in range(2000)}, {}, blocked=7)
     assert (ledger.path / NOTICE_NAME).stat().st_size < 20_000
     notice = read_notice(ledger.files, ledger.path)
     assert notice is not None
-    assert (len(notice.publishing), notice.troubled) == (50, 2000)
+    assert (len(notice.publishing), notice.troubled, notice.blocked) == (50, 2000, 7)
     assert 0 <= notice.age_s < 100
     fields = json.loads((ledger.path / NOTICE_NAME).read_text())
     fields["beat"] += 1e9

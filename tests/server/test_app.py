@@ -36,7 +36,7 @@ def test_paths_and_reserved_names(served: Served) -> None:
     firsts = {str(rule).split("/")[1] for rule in served.client.application.url_map.iter_rules()}
     assert "<name>" in firsts
     assert len(firsts) > 2
-    assert firsts - {"<name>"} <= RESERVED_PARTITION_NAMES
+    assert firsts - {"<name>", ""} <= RESERVED_PARTITION_NAMES
 
 
 def test_every_error_has_a_status() -> None:
@@ -56,7 +56,7 @@ def test_every_error_has_a_status() -> None:
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        ("healthz", 200), ("readyz", 200), (f"{NAME}/checkpoint", 200), ("", 404), ("nothing/at/all", 404),
+        ("healthz", 200), ("readyz", 200), (f"{NAME}/checkpoint", 200), ("no", 404), ("nothing/at/all", 404),
         ("healthz?x=1", 400), (f"{NAME}/entry/5?x=1", 400), (f"{NAME}/checkpoint?", 200), (f"{NAME}/vkey?a=b", 400),
         ("x" * 3000, 414), ("healthz?" + "x=1&" * 1000, 414),
     ],

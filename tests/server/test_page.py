@@ -13,6 +13,13 @@ from tlog_server.envelope import SECURITY_HEADERS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "server.md"
 URL = "http://127.0.0.1:8000"
+NAMES = {
+    "<path:name>": "<file>",
+    "<name>": "<partition>",
+    "<path:rest>": "<level>/<index>[.p/<width>]",
+    "<path:event_id>": "<id>",
+}
+"""What varies in a path, as the application and as the page names it."""
 
 
 def test_the_answers_on_the_page(tmp_path: Path) -> None:
@@ -38,7 +45,9 @@ def test_every_path_is_on_the_page(served: Served) -> None:
     """The page has all paths of the server, and all headers that every answer carries."""
     text = PAGE.read_text(encoding="utf-8")
     for rule in served.client.application.url_map.iter_rules():
-        path = str(rule).replace("<name>", "<partition>").replace("<path:rest>", "<level>/<index>[.p/<width>]")
+        path = str(rule)
+        for name, shown in NAMES.items():
+            path = path.replace(name, shown)
         assert f"`{path}" in text, path
     for name, value in SECURITY_HEADERS.items():
         assert f"`{name}: {value}`" in text

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -169,6 +169,81 @@ def log(directory: Path) -> None:
     writer.close()
 
 
+def ask_a_server(key: tlog.VerifierKey, directory: Path) -> None:
+    """Append to a server that is not there, and read from it."""
+    pacing = tlog.Pacing(timeout_s=0.1, attempt_timeout_s=0.1, poll_s=0.1)
+    with tlog.Client("http://127.0.0.1:9", vkey=key, token="t", state=directory / "verified", pacing=pacing) as client:  # noqa: S106
+        assert_type(client, tlog.Client)
+        assert_type((client.origin, client.name), tuple[str, str])
+        assert_type(client.entries(0, 10), Iterator[tlog.Entry])
+        assert_type(client.follow(0, stop=threading.Event()), Iterator[tlog.Entry])
+        try:
+            receipt = client.append({"user": "alice"}, id="1", wait="published")
+            assert_type(receipt, tlog.SentReceipt)
+            assert_type((receipt.seq, receipt.hash, receipt.key), tuple[int, bytes, str])
+            assert_type(client.verify_receipt(receipt, timeout_s=1), tlog.VerifiedEntry)
+            bulk = client.append_many(iter([1, 2]), id="2")
+            assert_type(bulk, tlog.SentBulkReceipt)
+            client.verify_appended(bulk, [1, 2])
+            assert_type(client.size, int)
+            assert_type(client.checkpoint(), tlog.VerifiedCheckpoint)
+            assert_type(client.entry(0), tlog.Entry)
+            assert_type(client.prove(0), tlog.Proof)
+            assert_type(client.prove_consistency(0), tlog.ConsistencyProof)
+            found = client.search("actor=alice", limit=10, after=None, oldest_first=True)
+            assert_type(found, tlog.Found)
+            assert_type((found.entries, found.unpublished), tuple[tuple[tlog.Entry, ...], tuple[int, ...]])
+            assert_type(client.get("1"), tlog.Entry)
+            assert_type(client.status(), dict[str, Any])
+        except tlog.RequestRefusedError as refused:
+            assert_type((refused.status, refused.field), tuple[int, str | None])
+        except tlog.OutcomeUnknownError as unknown:
+            assert_type(unknown.key, str | None)
+        except tlog.UnavailableError as unavailable:
+            assert_type(unavailable.is_unknown, bool)
+
+
+async def await_a_server(client: tlog.AsyncClient) -> None:
+    """The same for programs that await."""
+    receipt = await client.append(1, id="1", wait="durable")
+    assert_type(receipt, tlog.SentReceipt)
+    assert_type(await client.verify_receipt(receipt), tlog.VerifiedEntry)
+    bulk = await client.append_many([1, 2])
+    assert_type(bulk, tlog.SentBulkReceipt)
+    await client.verify_appended(bulk, [1, 2])
+    assert_type(await client.size(), int)
+    assert_type(await client.checkpoint(), tlog.VerifiedCheckpoint)
+    assert_type(await client.entry(0), tlog.Entry)
+    assert_type([entry async for entry in client.entries()], list[tlog.Entry])
+    assert_type(client.follow(), AsyncIterator[tlog.Entry])
+    assert_type(await client.prove(0), tlog.Proof)
+    assert_type(await client.search(), tlog.Found)
+    assert_type(await client.get("1"), tlog.Entry)
+    await client.aclose()
+
+
+def use_either(log: tlog.Log) -> int:
+    """What a local partition and a client have in common."""
+    receipt = log.append({"user": "alice"})
+    assert_type((receipt.seq, receipt.hash), tuple[int, bytes])
+    bulk = log.append_many([1, 2])
+    assert_type((bulk.count, bulk.start, bulk.stop, bulk.hash), tuple[int, int, int, bytes])
+    assert_type((log.checkpoint().tree_size, log.checkpoint().root_hash), tuple[int, bytes])
+    assert_type(log.entry(0), tlog.Entry)
+    assert_type(next(log.entries(0, 1)), tlog.Entry)
+    assert_type(log.follow(0), Iterator[tlog.Entry])
+    assert_type(log.prove(0), tlog.Proof)
+    assert_type(log.prove_consistency(1), tlog.ConsistencyProof)
+    return log.size
+
+
+both: tuple[Callable[[tlog.Partition], tlog.Log], Callable[[tlog.Client], tlog.Log]] = (
+    lambda partition: partition,
+    lambda client: client,
+)
+"""Both have the one interface."""
+
+
 def keep(users: tlog.Partition, directory: Path) -> None:
     """Seal, export, close."""
     assert_type(users.seal().segments, int)
@@ -227,6 +302,9 @@ def main(directory: Path) -> int:
     log(directory)
     if len(handle_errors(users)) != len(("refused", "malformed", "missing")):
         raise AssertionError("an error was not met")
+    ask_a_server(users.vkey, directory)
+    if use_either(both[0](users)) != users.size:
+        raise AssertionError("two sizes")
     keep(users, directory)
     size = users.size
     ledger.close()

@@ -88,10 +88,10 @@ class IdTable:
         end = time.monotonic() + time_limit_s
         position = self._same_log(stop)
         while position.size < stop:
-            if time.monotonic() > end:
+            position = self._take(position, min(stop, position.size + BATCH_ENTRIES))
+            if position.size < stop and time.monotonic() >= end:
                 text = f"the table of ids is being made, {position.size:,} of {stop:,} entries are done; try again"
                 raise BackpressureError(text, 1.0)
-            position = self._take(position, min(stop, position.size + BATCH_ENTRIES))
 
     def find(self, keys: Iterable[Key]) -> dict[Key, int]:
         """Return the seq of each of these ids that the table knows. Cost: a query for each writer."""

@@ -33,7 +33,7 @@ class Notice:
 
     process: its number. beat: seconds on the machine's monotonic clock when it said so. publishing, indexing: by
     partition, why its checkpoint is not published or its index not kept; at most MAX_NAMED each. troubled: how many
-    partitions are in trouble.
+    partitions are in trouble. blocked: how many of them are not published for another reason than missing witnesses.
     """
 
     process: int
@@ -41,6 +41,7 @@ class Notice:
     publishing: Mapping[str, str] = field(default_factory=dict)
     indexing: Mapping[str, str] = field(default_factory=dict)
     troubled: int = 0
+    blocked: int = 0
 
     @property
     def age_s(self) -> float:
@@ -49,14 +50,20 @@ class Notice:
         return age if age >= 0 else float("inf")
 
 
-def write_notice(files: Files, ledger: Path, publishing: Mapping[str, str], indexing: Mapping[str, str]) -> None:
-    """Replace the notice. publishing, indexing: as in `Notice`, of any number and length. Raises: StorageError."""
+def write_notice(
+    files: Files, ledger: Path, publishing: Mapping[str, str], indexing: Mapping[str, str], *, blocked: int
+) -> None:
+    """Replace the notice. publishing, indexing, blocked: as in `Notice`, of any number and length.
+
+    Raises: StorageError.
+    """
     fields = {
         "process": os.getpid(),
         "beat": time.monotonic(),
         "publishing": _shortened(publishing),
         "indexing": _shortened(indexing),
         "troubled": len(publishing.keys() | indexing.keys()),
+        "blocked": blocked,
     }
     path = ledger / NOTICE_NAME
     temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
@@ -75,6 +82,7 @@ def read_notice(files: Files, ledger: Path) -> Notice | None:
             {str(name): str(reason) for name, reason in fields["publishing"].items()},
             {str(name): str(reason) for name, reason in fields["indexing"].items()},
             int(fields["troubled"]),
+            int(fields["blocked"]),
         )
     except (NotFoundError, FormatError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

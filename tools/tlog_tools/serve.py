@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _OPTIONS: tuple[tuple[str, str, Any, dict[str, Any]], ...] = (
     ("workers", "--workers", 2, {"help": "Worker processes."}),
     ("threads", "--threads", 16, {"help": "Threads of each; as many requests are answered at once."}),
-    ("max_streams", "--max-streams", 8, {"help": "Of these, how many streams of events may take."}),
+    ("max_streams", "--max-streams", 8, {"help": "Of these, how many streams of events may take, less than all."}),
     ("max_waiting", "--max-waiting", 64, {"help": "Requests that wait for a thread; more are refused with 503."}),
     ("is_read_only", "--read-only", False, {"is_flag": True, "help": "Take no events, publish nothing; needs no key."}),
     ("publish_interval_s", "--publish-interval", 1.0, {"metavar": "SECONDS", "help": "Between two checkpoints."}),

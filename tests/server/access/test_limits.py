@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.server.access.conftest import PRIVATE, PUBLIC, Guarded, bearing
+from tlog_server.app import create_app
 from tlog_server.limits import BURST_S, Limiter, network_of
 from tlog_server.settings import Settings
 
@@ -145,6 +148,18 @@ def test_answers_of_all_kinds_count_but_the_servers_own_errors(asking_with: Make
     client = asking_with(Settings(address_rate=1))
     outage = f"/{PUBLIC}/proof/inclusion?leaf_hash=" + "A" * 43 + "%3D"
     assert [client.get(outage).status_code for _ in range(10)] == [501] * 10
+    assert [client.get(URL).status_code for _ in range(3)] == [200, 200, 429]
+
+
+def test_a_damaged_log_uses_up_nobodys_quota(guarded: Guarded, tmp_path: Path) -> None:
+    """Whoever asks again and again while the log cannot answer is served as soon as it can."""
+    shutil.copytree(guarded.path, tmp_path / "ledger")
+    client = create_app(tmp_path / "ledger", Settings(address_rate=1)).test_client()
+    checkpoint = tmp_path / "ledger" / "partitions" / PUBLIC / "checkpoint"
+    raw = checkpoint.read_bytes()
+    checkpoint.write_bytes(raw.replace(b"\n300\n", b"\n301\n"))
+    assert [client.get(URL).status_code for _ in range(20)] == [500] * 20
+    checkpoint.write_bytes(raw)
     assert [client.get(URL).status_code for _ in range(3)] == [200, 200, 429]
 
 

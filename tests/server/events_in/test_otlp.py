@@ -48,7 +48,8 @@ def encoded(document: dict[str, Any], kind: str) -> bytes:
     """A request in one of its encodings. Ids of traces must not be in it: they are spelled differently."""
     if kind == JSON:
         return json.dumps(document).encode()
-    return json_format.ParseDict(document, ExportLogsServiceRequest()).SerializeToString()
+    message: bytes = json_format.ParseDict(document, ExportLogsServiceRequest()).SerializeToString()
+    return message
 
 
 MANY = logs(*[{}] * 20_000)
@@ -57,19 +58,21 @@ SHARED = {"resourceLogs": [{"schemaUrl": "x" * 60_000, "scopeLogs": [{"logRecord
 
 def response_of(body: bytes, kind: str) -> ExportLogsServiceResponse:
     """The answer as OpenTelemetry's own messages have it."""
+    response = ExportLogsServiceResponse()
     if kind == JSON:
-        return json_format.Parse(body, ExportLogsServiceResponse())
-    return ExportLogsServiceResponse.FromString(body)
+        json_format.Parse(body, response)
+    else:
+        response.ParseFromString(body)
+    return response
 
 
-@pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
-def test_the_exporter(tmp_path: Path, compression: Compression) -> None:
+def test_the_exporter(tmp_path: Path) -> None:
     """What the SDK's exporter sends to a running server is in the log, with who sent it, resource and trace."""
     tlog.Ledger.create(tmp_path / "ledger", origin=ORIGIN).close()
     token = granted(tmp_path / "ledger", "append", writer="collector")
     with running(tmp_path / "ledger", "--workers", "1") as server:
         exporter = OTLPLogExporter(
-            endpoint=server.url + URL, headers={"Authorization": f"Bearer {token}"}, compression=compression
+            endpoint=server.url + URL, headers={"Authorization": f"Bearer {token}"}, compression=Compression.Gzip
         )
         provider = LoggerProvider(Resource({"service.name": "shop"}), shutdown_on_exit=False)
         provider.add_log_record_processor(BatchLogRecordProcessor(exporter))

@@ -123,6 +123,7 @@ def test_only_what_matches(partition: tlog.Partition, app: Flask) -> None:
         (f"{URL}&q=colour%3Dred", {}, 400, "q"),
         (f"{URL}&actor=alice", {}, 400, "query"),
         (URL, {"Last_Event_ID": "x"}, 400, "Last-Event-ID"),
+        (f"{URL}&start=x", {"Last_Event_ID": "3"}, 400, "start"),
         (URL, {"Last_Event_ID": str(2**63)}, 400, "Last-Event-ID"),
         (URL, {"Accept": "application/json"}, 406, "Accept"),
     ],

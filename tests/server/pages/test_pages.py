@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
 from flask.testing import FlaskClient
@@ -27,7 +27,7 @@ TURNED = "in\u202evoice\u2066\u200b\ufeff"
 SIZE = PLAIN + len(ATTACKS) + 7
 PATHS = (
     "/", f"/{NAME}/", "/search", f"/search?partition={NAME}", f"/search?partition={NAME}&q=actor%3Dalice&order=oldest",
-    f"/search?partition={NAME}&q=no", f"/live?partition={NAME}", "/live", f"/history?partition={NAME}", "/history",
+    f"/search?partition={NAME}&q=no%3D", f"/live?partition={NAME}", "/live", f"/history?partition={NAME}", "/history",
     f"/consistency?partition={NAME}", "/consistency", "/compare", "/verify", "/nothing",
     *(f"/{NAME}/events/{index}" for index in (0, PLAIN, SIZE - 1)),
 )  # fmt: skip
@@ -191,6 +191,8 @@ def test_searching(client: FlaskClient) -> None:
         seqs += [int(element.attributes["href"].rpartition("/")[2]) for element in rows]
         path = next((element.attributes["href"] for element in links if element.attributes.get("rel") == "next"), None)
     assert seqs == [*range(PLAIN), PLAIN + len(ATTACKS) - 1]
+    for words, count in (("nobody here", 0), ("only text", 1), ("javascript alert", 1)):  # typed without a condition
+        assert f"<strong>{count} " in get(client, f"/search?partition={NAME}&q={quote(words)}").text
     refused = get(client, f"/search?partition={NAME}&q=colour%3Dred")
     assert refused.status_code == 400
     assert "is no field" in refused.text
@@ -207,7 +209,7 @@ def test_taking_hits_away(client: FlaskClient, ledger: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(table, newline="")))
     assert [int(row["seq"]) for row in rows] == list(range(SIZE - 1, -1, -1))
     assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "+", "@"))]
-    for query in ("format=xml", "format=csv&q=no", "format=csv&order=up"):
+    for query in ("format=xml", "format=csv&q=no%3Dx", "format=csv&order=up"):
         assert client.get(f"/search/export?partition={NAME}&{query}").status_code == 400
 
 
@@ -310,3 +312,14 @@ def test_private_logs_are_not_listed(tmp_path: Path) -> None:
         refused = get(client, path)
         assert refused.status_code == 401
         assert "Basic" in " ".join(refused.headers.getlist("WWW-Authenticate"))
+
+
+def test_the_documentation(client: FlaskClient) -> None:
+    """docs/pages.md has the policy of every page, and a row for each of them."""
+    text = (Path(__file__).parents[3] / "docs" / "pages.md").read_text(encoding="utf-8")
+    assert f"```text\n{POLICY}\n```" in text
+    blueprints = ("pages", "search_pages", "check_pages")
+    rules = [rule for rule in client.application.url_map.iter_rules() if rule.endpoint.partition(".")[0] in blueprints]
+    paths = {str(rule).replace("<name>", "<partition>") for rule in rules} - {"/<partition>", "/search/export"}
+    assert len(paths) == 9
+    assert [path for path in paths if f"| `{path}" not in text] == []

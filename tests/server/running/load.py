@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from types import TracebackType
 from typing import Self
@@ -21,11 +22,14 @@ class Load:
     def __init__(self, server: Server, token: str, *, threads: int = 6, wait: str = "durable") -> None:
         self._url = f"{server.url}/api/v1/events?partition={NAME}&wait={wait}"
         self._headers = {"Authorization": f"Bearer {token}"}
+        self._name = f"{threads}-{id(self)}"
         self._stop = threading.Event()
         self._mutex = threading.Lock()
         self.acknowledged: dict[int, str] = {}
         self.refused: Counter[int] = Counter()
         self.broken = 0
+        self.retry_after: set[str] = set()
+        self.longest_s = 0.0
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(threads)]
 
     def __enter__(self) -> Self:
@@ -50,20 +54,22 @@ class Load:
         with httpx.Client(headers=self._headers, trust_env=False, timeout=30) as client:
             while not self._stop.is_set():
                 number += 1
-                name = f"{thread}-{number}"
+                name = f"{self._name}-{thread}-{number}"
+                begun_at = time.monotonic()
                 try:
                     answer = client.post(self._url, json={"name": name})
                 except httpx.HTTPError:
                     self.broken += 1
                     self._stop.wait(0.02)
                     continue
-                if answer.status_code == 201:
-                    with self._mutex:
+                with self._mutex:
+                    self.longest_s = max(self.longest_s, time.monotonic() - begun_at)
+                    if answer.status_code == 201:
                         self.acknowledged[answer.json()["index"]] = name
-                else:
-                    with self._mutex:
-                        self.refused[answer.status_code] += 1
-                    self._stop.wait(0.02)
+                        continue
+                    self.refused[answer.status_code] += 1
+                    self.retry_after.add(answer.headers.get("Retry-After", ""))
+                self._stop.wait(0.02)
 
 
 def audit(ledger: tlog.Ledger, load: Load) -> int:

@@ -46,10 +46,16 @@ def test_the_table_on_the_page() -> None:
     assert rows == expected
 
 
+def test_streams_leave_a_thread() -> None:
+    """However many streams are allowed, they do not take all threads."""
+    assert Settings(threads=4, max_streams=9).max_streams == 3
+    assert Settings(threads=1).max_streams == 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--workers", "0"], "workers"), (["--threads", "257"], "threads"), (["--max-streams", "16"], "max_streams"),
+        (["--workers", "0"], "workers"), (["--threads", "257"], "threads"), (["--max-streams", "256"], "max_streams"),
         (["--publish-interval", "nan"], "publish_interval_s"), (["--publish-interval", "0"], "publish_interval_s"),
         (["--token-rate", "-1"], "token_rate"), (["--log-format", "xml"], "--log-format"), (["--workers", "x"], "x"),
     ],

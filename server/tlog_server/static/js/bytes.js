@@ -80,7 +80,7 @@ export function parseDecimal(text, what, maximum = MAX_NUMBER) {
     throw new FormatError(what, `${shown(text, 40)} is not a decimal number without sign, spaces or leading zeros`);
   }
   const value = Number(text);
-  if (value > maximum || String(value) !== text) {
+  if (value > maximum) {
     const why = maximum === MAX_NUMBER ? ", beyond which browsers do not count exactly" : "";
     throw new FormatError(what, `${text} is larger than ${maximum}${why}`);
   }

@@ -70,7 +70,7 @@ async function check() {
   if (mine === run) $("verdict").focus({ preventScroll: false });
 }
 
-/** A proof with the newline at its end that copying often loses. (Not a policy: its end must be there to be believed.) */
+/** A proof with the newline at its end that copying often loses. Not so a policy: its end must be there to count. */
 function completed(text) {
   return text.endsWith("\n") ? text : `${text}\n`;
 }
@@ -104,11 +104,11 @@ function showProved(proved) {
   const { index, entry, entryBytes, checkpoint, signed, path, notProved } = proved;
   const { origin, treeSize } = checkpoint;
   const witnesses = signed.met.length > 0 ? `, and cosigned by ${names(signed.met)}` : "";
+  const signers = visible(`${keyLabel(signed.logKey)} has signed${witnesses}`);
   showVerdict(
     "good",
     `Proved: entry ${index} is in the log ${visible(origin)}`,
-    `It is one of the ${plural(treeSize, "entry", "entries")} that ${visible(keyLabel(signed.logKey))} has signed${visible(witnesses)}. ` +
-      "Not a byte of it was changed since.",
+    `It is one of the ${plural(treeSize, "entry", "entries")} that ${signers}. Not a byte of it was changed since.`,
   );
   $("limits").replaceChildren(...notProved.map((limit) => make("li", "", visible(limit))));
   showPairs($("facts"), [
@@ -168,7 +168,9 @@ async function take(file) {
 function put(id, text) {
   $(id).value = text;
   // A text area would show other line ends than the file has; nothing that was changed on the way may be checked.
-  if ($(id).value !== text) throw new VerifyError("format", "The file has carriage returns, which no proof, key or policy has.");
+  if ($(id).value !== text) {
+    throw new VerifyError("format", "The file has carriage returns, which no proof, key or policy has.");
+  }
   $(`${id}-said`).textContent = "";
   describe(id);
 }
@@ -183,7 +185,8 @@ async function describe(id) {
       said = `Says that entry ${leafIndex} is in the log ${checkpoint.origin}. Not checked yet.`;
     } else if (text !== "") {
       const { logs, witnesses } = await parseTrust(text);
-      said = `${logs.map(keyLabel).join(", ") || "No log"}${witnesses.length > 0 ? `, ${plural(witnesses.length, "witness", "witnesses")}` : ""}`;
+      said = logs.map(keyLabel).join(", ") || "No log";
+      if (witnesses.length > 0) said += `, ${plural(witnesses.length, "witness", "witnesses")}`;
     }
   } catch (error) {
     said = `Not readable: ${error.message}`;
@@ -205,6 +208,8 @@ function listen() {
       clear();
       describe(id);
     });
+    // The same file may be chosen again, after it was changed.
+    $(`${id}-file`).addEventListener("click", ({ target }) => (target.value = ""));
     $(`${id}-file`).addEventListener("change", async ({ target }) => {
       for (const file of target.files) await take(file);
     });

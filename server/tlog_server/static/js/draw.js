@@ -36,7 +36,9 @@ export function drawPath(document, { index, leafHash, path, checkpoint }) {
   const rowTop = (row) => MARGIN / 2 + (path.length - row) * ROW;
   path.forEach((step, row) => {
     const siblingAt = step.side === "left" ? MARGIN : WIDTH - MARGIN - BOX.width;
-    for (const from of [places[row], siblingAt]) svg.append(edge(make, from, rowTop(row), places[row + 1], rowTop(row + 1)));
+    for (const from of [places[row], siblingAt]) {
+      svg.append(edge(make, from, rowTop(row), places[row + 1], rowTop(row + 1)));
+    }
     svg.append(box(make, siblingAt, rowTop(row), "path-sibling", nameOf(step), step.hash));
   });
   for (let row = 0; row <= path.length; row += 1) {

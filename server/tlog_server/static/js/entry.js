@@ -1,7 +1,7 @@
 /**
  * Entries: one line of JSON each, hashed as it stands and chained to the one before.
  *
- *     {"seq":0,"ts":"2026-11-21T09:00:00.000000Z","partition":"p","prev_hash":"<64 hex>","data":<JSON>,"hash":"<64 hex>"}
+ *     {"seq":0,"ts":"<time>","partition":"p","prev_hash":"<64 hex>","data":<JSON>,"hash":"<64 hex>"}
  *
  * The line's bytes are the truth: `hash` is SHA-256 over all but the last 75 of them, and the leaf data of the tree is
  * the line without its newline. Source: docs/formats.md, "Entry".
@@ -17,7 +17,8 @@ export const MAX_ENTRY_SIZE = 65535;
 const TAIL_SIZE = ',"hash":"'.length + 64 + '"}'.length;
 const LINE = new RegExp(
   '^\\{"seq":(0|[1-9][0-9]{0,18}),"ts":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{6}Z)"' +
-    ',"partition":"([a-z0-9][a-z0-9._-]{0,63})","prev_hash":"([0-9a-f]{64})",((?:"meta":|"data":).+),"hash":"([0-9a-f]{64})"\\}$',
+    ',"partition":"([a-z0-9][a-z0-9._-]{0,63})","prev_hash":"([0-9a-f]{64})"' +
+    ',((?:"meta":|"data":).+),"hash":"([0-9a-f]{64})"\\}$',
   "s",
 );
 const META_KEY = '"meta":';

@@ -17,10 +17,9 @@ export class FormatError extends Error {
 }
 
 /**
- * Why something was not proved. These accuse the log, or whoever stands between; all others may be an outage, a
- * damaged file, or a question that has no answer yet.
+ * Why something was not proved, where that accuses the log, or whoever stands between.
  *
- * key-changed, memory, rollback, split-view, fork: what the log shows contradicts what it showed before.
+ * key-changed, rollback, split-view, fork: what the log shows contradicts what it showed before.
  * signature, unsigned, wrong-origin: the checkpoint is not one of the log's.
  * tile, entry, chain, proof: what was fetched is not what was signed.
  */
@@ -29,11 +28,16 @@ export const ALARMS = new Set([
   "proof",
 ]);
 
+/** The other reasons: an outage, a damaged file, a browser that cannot, a question that has no answer yet. */
+export const OTHERS = new Set([
+  "defect", "empty", "format", "http", "memory", "network", "not-covered", "not-found", "quorum", "redirect", "timeout",
+  "too-large", "unpinned", "unsupported",
+]);
+
 /** Something that is not proved. Nothing that the failing step was about may be believed. */
 export class VerifyError extends Error {
   /**
-   * @param {string} kind one of ALARMS, or: unsupported, network, timeout, redirect, not-found, http, too-large, format,
-   *   empty, not-covered, quorum, memory
+   * @param {string} kind one of ALARMS, or one of OTHERS
    * @param {string} message what failed, in words for the reader of a page
    * @param {{step?: string, expected?: string, found?: string, evidence?: {old: string, new: string}, cause?: unknown}}
    *   [details] step: which one failed. expected, found: as text, hashes in base64. evidence: two signed notes of the
@@ -41,6 +45,7 @@ export class VerifyError extends Error {
    */
   constructor(kind, message, { step, expected, found, evidence, cause } = {}) {
     super(message, cause === undefined ? undefined : { cause });
+    if (!ALARMS.has(kind) && !OTHERS.has(kind)) throw new TypeError(`${kind} is no kind of VerifyError`);
     this.name = "VerifyError";
     this.kind = kind;
     this.step = step;

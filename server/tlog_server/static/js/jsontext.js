@@ -69,7 +69,8 @@ class Scanner {
   }
 
   fail(reason) {
-    throw new FormatError(this.what, `is not JSON that every reader reads alike: ${reason}, at character ${this.position}`);
+    const place = `at character ${this.position}`;
+    throw new FormatError(this.what, `is not JSON that every reader reads alike: ${reason}, ${place}`);
   }
 
   value(depth) {

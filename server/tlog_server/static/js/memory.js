@@ -76,12 +76,12 @@ export class Memory {
    */
   require(key) {
     const found = this.look(key.name);
-    if (found === null) throw new VerifyError("unpinned", `No key of ${key.name} is pinned in this browser yet.`);
+    if (found === null) throw unpinned(key.name);
     if (found.vkey === key.text) return found;
     throw new VerifyError(
       "key-changed",
-      `This is not the key of ${key.name} that you confirmed on ${found.pinnedAt.slice(0, 10)}. Either the log has a new ` +
-        "key, which its operator can tell you by another way, or somebody poses as the log.",
+      `This is not the key of ${key.name} that you confirmed on ${found.pinnedAt.slice(0, 10)}. Either the log has a ` +
+        "new key, which its operator can tell you by another way, or somebody poses as the log.",
       { expected: found.vkey, found: key.text },
     );
   }
@@ -94,7 +94,7 @@ export class Memory {
   remember(text) {
     const checkpoint = parseCheckpoint(text);
     const found = this.look(checkpoint.origin);
-    if (found === null) throw new VerifyError("unpinned", `No key of ${checkpoint.origin} is pinned in this browser yet.`);
+    if (found === null) throw unpinned(checkpoint.origin);
     const last = found.history.at(-1);
     if (last !== undefined) {
       const before = this.#parsed(checkpoint.origin, last.text);
@@ -152,8 +152,8 @@ export function requireNotOlder(old, fresh) {
   if (fresh.treeSize === old.treeSize && !equal(fresh.rootHash, old.rootHash)) {
     throw new VerifyError(
       "split-view",
-      `The log has signed two different trees of ${fresh.treeSize} entries. Different readers are shown different logs. ` +
-        "The two signed checkpoints prove it: keep them.",
+      `The log has signed two different trees of ${fresh.treeSize} entries. Different readers are shown different ` +
+        "logs. The two signed checkpoints prove it: keep them.",
       { evidence },
     );
   }
@@ -166,6 +166,10 @@ function guard(action) {
     const message = `This browser does not let the page remember anything (${error.message}); nothing can be compared.`;
     throw new VerifyError("memory", message, { cause: error });
   }
+}
+
+function unpinned(origin) {
+  return new VerifyError("unpinned", `No key of ${origin} is pinned in this browser yet.`);
 }
 
 function damaged(origin, cause) {

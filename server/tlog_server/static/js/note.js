@@ -131,11 +131,19 @@ export async function openNote(note, keys) {
     }
   }
   if (verified.size === 0) {
+    if (unchecked.size > 0) throw uncheckable([...unchecked]);
     const found = parsed.signatures.slice(0, 3).map(keyLabel).join(", ");
     const expected = known.slice(0, 3).map(keyLabel).join(", ");
     throw new VerifyError("unsigned", "No key that you trust has signed this.", { expected, found });
   }
   return { note: parsed, verified: [...verified], unchecked: [...unchecked], ignored };
+}
+
+/** The error for what only keys have signed whose signatures browsers cannot check. */
+export function uncheckable(keys) {
+  const signers = keys.map(keyLabel).join(", ");
+  const message = `Browsers cannot check the ML-DSA-44 signature of ${signers}. Use the command tlog-verify.`;
+  return new VerifyError("unsupported", message);
 }
 
 async function verifyLine(key, text, line) {

@@ -7,6 +7,14 @@
 import { drawPath, pathRows } from "./draw.js";
 import { visible } from "./jsontext.js";
 
+/** What contradicts an earlier visit is called by its name. */
+const ALARMS = {
+  "split-view": "Split view, this log has two histories",
+  fork: "Split view, this log has two histories",
+  rollback: "This log went back",
+  "key-changed": "Another key than the one you keep",
+};
+
 /** The element with this id, or null. */
 export const byId = (id) => document.getElementById(id);
 
@@ -71,8 +79,9 @@ export function sayFailure(element, error, what) {
   for (const [name, value] of rows) list.append(make("dt", {}, name), make("dd", { class: "hash" }, visible(value)));
   const parts = rows.length > 0 ? [error.message, list] : [error.message];
   if (error.isAlarm) {
+    const title = ALARMS[error.kind] ?? what;
     const advice = "Do not rely on what this server shows. Tell the log's owner by another way.";
-    say(element, "bad alarm", `${what}: do not trust this`, ...parts, advice);
+    say(element, "bad alarm", `${title}: do not trust this`, ...parts, advice);
     element.setAttribute("role", "alert");
   } else {
     say(element, "warn", what, ...parts, "Nothing was proved. It may be an outage; if it stays, somebody keeps something back.");

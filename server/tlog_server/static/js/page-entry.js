@@ -20,6 +20,8 @@ const again = byId("verify");
 async function run() {
   again.hidden = true;
   byId("path").hidden = true;
+  byId("unproved").hidden = true;
+  isProved = false;
   try {
     const pinned = await pinnedKey(memory, origin, vkey, () =>
       say(verdict, "idle", "Not verified yet", "This browser needs to know the log's key first."),
@@ -45,18 +47,23 @@ async function run() {
     );
   } catch (error) {
     sayFailure(verdict, error, "Not verified");
+    byId("unproved").hidden = isProved;
     showEvidence(origin, error);
     sayChecked(`It failed: ${error.message}`);
   } finally {
     again.textContent = "Verify again";
+    again.className = "quiet";
     again.hidden = false;
   }
 }
+
+let isProved = false;
 
 /** Put what was proved in the place of what the server showed. Throws: VerifyError where that was something else. */
 function requireShown(proved) {
   const panes = { sentence: byId("sentence"), facts: byId("facts"), bytes: byId("bytes"), pretty: byId("pretty") };
   const before = essenceOf(panes);
+  isProved = true;
   showSentence(panes.sentence, JSON.parse(proved.entry.data));
   showFacts(panes.facts, proved.entry);
   panes.bytes.textContent = lineText(proved.entryBytes);

@@ -7,12 +7,23 @@
 
 import { bytesOf, decodeUtf8, equal, parseDecimal } from "./bytes.js";
 import { FormatError, VerifyError, shown } from "./errors.js";
-import { ED25519_COSIGNATURE, ED25519_NOTE, ML_DSA_44_COSIGNATURE, keyLabel, openNote, parseVkey } from "./note.js";
+import {
+  ED25519_COSIGNATURE,
+  ED25519_NOTE,
+  ML_DSA_44_COSIGNATURE,
+  keyLabel,
+  openNote,
+  parseVkey,
+  uncheckable,
+} from "./note.js";
 
 const MAX_POLICY_SIZE = 1 << 20;
 const MAX_ITEMS = 1000;
 const NO_QUORUM = "none";
 const FORBIDDEN = /[^\t\n\x20-\x7e\x80-\xff]/;
+const FIRST_LINE = /^[ \t]*(?:#|(?:log|witness|group|quorum)[ \t])/;
+const LOG_TYPES = [ED25519_NOTE, ML_DSA_44_COSIGNATURE];
+const WITNESS_TYPES = [ED25519_COSIGNATURE, ML_DSA_44_COSIGNATURE];
 const FORMS = {
   log: "log <vkey> [<url>]",
   witness: "witness <name> <vkey> [<url>]",
@@ -33,6 +44,7 @@ const FORMS = {
  * @property {string[]} met names of the witnesses whose cosignatures were verified
  * @property {string[]} missing names of the others
  * @property {string[]} unchecked of the missing ones those with a cosignature that browsers cannot check (ML-DSA-44)
+ * @property {string[]} uncheckedLogs keys of the log with a signature that browsers cannot check
  * @property {string} quorum in words
  * @property {number} ignored signature lines of keys that the policy does not name
  */
@@ -44,7 +56,7 @@ const FORMS = {
  */
 export async function parseTrust(input) {
   const raw = bytesOf(input, "verifier key or policy", MAX_POLICY_SIZE);
-  const isPolicy = raw.subarray(0, -1).includes(10) || /^[ \t]*(?:#|(?:log|witness|group|quorum)[ \t])/.test(octets(raw));
+  const isPolicy = raw.subarray(0, -1).includes(10) || FIRST_LINE.test(octets(raw));
   if (isPolicy) return parsePolicy(raw);
   return policyForLog(decodeUtf8(raw, "vkey").replace(/\n$/, ""));
 }
@@ -52,7 +64,7 @@ export async function parseTrust(input) {
 /** The policy that believes one log and asks for no cosignature. Throws: FormatError. */
 export async function policyForLog(vkey) {
   const rules = new Rules();
-  await rules.addKey(rules.logs, await parseVkey(vkey), [ED25519_NOTE], "log");
+  await rules.addKey(rules.logs, await parseVkey(vkey), LOG_TYPES, "log");
   return { logs: rules.logs.map(({ key }) => key), witnesses: [], groups: [], quorum: NO_QUORUM };
 }
 
@@ -96,9 +108,12 @@ export async function authenticate(policy, checkpoint) {
   const keys = [...policy.logs, ...policy.witnesses.map(({ key }) => key)];
   const { verified, unchecked, ignored } = await openNote(checkpoint.note, keys);
   const logKey = verified.find((key) => logKeys.includes(key));
+  const uncheckedLogs = logKeys.filter((key) => unchecked.includes(key));
   if (logKey === undefined) {
+    if (uncheckedLogs.length > 0) throw uncheckable(uncheckedLogs);
     const expected = logKeys.map(keyLabel).join(" or ");
-    throw new VerifyError("unsigned", `No key of the log ${checkpoint.origin} has signed the checkpoint.`, { expected });
+    const message = `No key of the log ${checkpoint.origin} has signed the checkpoint.`;
+    throw new VerifyError("unsigned", message, { expected });
   }
   const names = (isWanted) => policy.witnesses.filter(({ key }) => isWanted(key)).map(({ name }) => name);
   return {
@@ -107,6 +122,7 @@ export async function authenticate(policy, checkpoint) {
     met: names((key) => verified.includes(key)),
     missing: names((key) => !verified.includes(key)),
     unchecked: names((key) => unchecked.includes(key)),
+    uncheckedLogs: uncheckedLogs.map(keyLabel),
     quorum: quorumInWords(policy),
     ignored,
   };
@@ -119,8 +135,9 @@ export function requireQuorum(policy, signed) {
     if (members.filter((member) => met.has(member)).length >= threshold) met.add(name);
   }
   if (policy.quorum === NO_QUORUM || met.has(policy.quorum)) return;
-  const unchecked = signed.unchecked.length > 0 ? ` Not checked in browsers: ${signed.unchecked.map(named).join(", ")}.` : "";
-  throw new VerifyError("quorum", `The policy's quorum has not cosigned this checkpoint.${unchecked}`, {
+  const unchecked = signed.unchecked.map(named).join(", ");
+  const hint = unchecked === "" ? "" : ` Not checked in browsers: ${unchecked}.`;
+  throw new VerifyError("quorum", `The policy's quorum has not cosigned this checkpoint.${hint}`, {
     expected: signed.quorum,
     found: signed.met.map(named).join(", ") || "nobody",
   });
@@ -158,11 +175,10 @@ class Rules {
 
   async addLine(keyword, ...words) {
     if (keyword === "log" && words.length >= 1 && words.length <= 2) {
-      await this.addKey(this.logs, await this.#key(words[0]), [ED25519_NOTE], "log");
+      await this.addKey(this.logs, await this.#key(words[0]), LOG_TYPES, "log");
     } else if (keyword === "witness" && words.length >= 2 && words.length <= 3) {
       this.#addName(words[0]);
-      const types = [ED25519_COSIGNATURE, ML_DSA_44_COSIGNATURE];
-      await this.addKey(this.witnesses, await this.#key(words[1]), types, "witness", words[0]);
+      await this.addKey(this.witnesses, await this.#key(words[1]), WITNESS_TYPES, "witness", words[0]);
     } else if (keyword === "group" && words.length >= 3) {
       this.#addGroup(...words);
     } else if (keyword === "quorum" && words.length === 1) {
@@ -175,11 +191,14 @@ class Rules {
 
   async addKey(items, key, types, role, name = key.name) {
     this.#checkCount(items);
-    if (!types.includes(key.keyType)) throw new FormatError(this.what, `a ${role} needs a key of another signature type`);
+    if (!types.includes(key.keyType)) {
+      throw new FormatError(this.what, `a ${role} needs a key of another signature type`);
+    }
     if (items.some((item) => equal(item.key.publicKey, key.publicKey))) {
       throw new FormatError(this.what, `the public key of ${key.name} belongs to a ${role} already`);
     }
-    if ([...this.logs, ...this.witnesses].some((item) => keyLabel(item.key) === keyLabel(key))) {
+    const isTwin = (item) => item.key.name === key.name && equal(item.key.keyId, key.keyId);
+    if ([...this.logs, ...this.witnesses].some(isTwin)) {
       throw new FormatError(this.what, `another key is ${keyLabel(key)} already`);
     }
     items.push({ name, key });
@@ -191,7 +210,9 @@ class Rules {
     const number = shorthand.get(threshold) ?? parseDecimal(threshold, `${this.what}: threshold`, members.length);
     if (number < 1) throw new FormatError(this.what, "the threshold is 1 at least");
     for (const member of members) {
-      if (!this.#names.has(member)) throw new FormatError(this.what, `${shown(member)} is not defined on a line before`);
+      if (!this.#names.has(member)) {
+        throw new FormatError(this.what, `${shown(member)} is not defined on a line before`);
+      }
       if (this.#members.has(member)) throw new FormatError(this.what, `${shown(member)} is a member already`);
       this.#members.add(member);
     }

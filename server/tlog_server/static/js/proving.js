@@ -8,7 +8,7 @@ import { parseEntry } from "./entry.js";
 import { VerifyError } from "./errors.js";
 import { leafHash } from "./hash.js";
 import { requireNotOlder } from "./memory.js";
-import { keyLabel, openNote } from "./note.js";
+import { keyLabel } from "./note.js";
 import { authenticate, named } from "./policy.js";
 import { formatProof } from "./tlogproof.js";
 import { rootFromConsistency, rootFromInclusion } from "./tree.js";
@@ -26,7 +26,7 @@ export function compareWithLastVisit(steps, policy, last, reader, checkpoint) {
   return steps.run("memory", "Compare with your last visit", async () => {
     const old = parseCheckpoint(last.text);
     try {
-      await openNote(old.note, policy.logs);
+      await authenticate(policy, old);
     } catch (error) {
       const message = "The checkpoint that this browser remembers is not signed by the pinned key.";
       throw new VerifyError("memory", message, { cause: error });
@@ -51,8 +51,8 @@ export async function requireExtension(reader, old, fresh) {
   // The tiles are authenticated: what they make is what the log signed, so it contradicts what it had signed before.
   throw new VerifyError(
     "fork",
-    `The log has changed or removed entries below ${old.treeSize} that it had signed. The two signed checkpoints prove ` +
-      "it: keep them.",
+    `The log has changed or removed entries below ${old.treeSize} that it had signed. The two signed checkpoints ` +
+      "prove it: keep them.",
     {
       expected: encodeBase64(isNewRoot ? old.rootHash : fresh.rootHash),
       found: encodeBase64(isNewRoot ? oldRoot : newRoot),
@@ -71,8 +71,8 @@ export function grown(old, fresh) {
 export function requireCovered(index, treeSize) {
   if (treeSize === 0) throw new VerifyError("empty", "The log shows an empty tree, which proves nothing.");
   if (Number.isSafeInteger(index) && index >= 0 && index < treeSize) return;
-  const message = `The checkpoint covers ${plural(treeSize, "entry", "entries")}, and number ${index} is not among them.`;
-  throw new VerifyError("not-covered", message);
+  const covered = plural(treeSize, "entry", "entries");
+  throw new VerifyError("not-covered", `The checkpoint covers ${covered}, and number ${index} is not among them.`);
 }
 
 /** Check that the proof leads from its entry to the signed root hash, and what the entry says about itself. */
@@ -106,6 +106,7 @@ function requireText(found, expected, message) {
 
 /** What `verifyEntry` and `verifyProof` return. */
 export function verifiedEntry(steps, proof, signed, proved, path, limits) {
+  const unchecked = [...signed.uncheckedLogs, ...signed.unchecked.map(named)].join(", ");
   return {
     ok: true,
     steps: steps.all,
@@ -119,7 +120,7 @@ export function verifiedEntry(steps, proof, signed, proved, path, limits) {
     notProved: [
       "that what the entry says is true; anything about other entries",
       ...limits,
-      ...(signed.unchecked.length > 0 ? [`cosignatures of ${names(signed.unchecked)} (ML-DSA-44): not checked in browsers`] : []),
+      ...(unchecked === "" ? [] : [`the ML-DSA-44 signatures of ${unchecked}: not checked in browsers`]),
       ...(signed.met.length === 0 ? ["that others are shown the same log: no witness was asked for"] : []),
     ],
   };

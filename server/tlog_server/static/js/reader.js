@@ -100,7 +100,7 @@ export class TileReader {
     await (this.#edge ??= this.#authenticateEdge());
     const wanted = new Map();
     for (let tile of tiles) {
-      for (; tile.width === TILE_WIDTH; tile = tileAt(tile.level + 1, Math.floor(tile.index / TILE_WIDTH), this.treeSize)) {
+      for (; tile.width === TILE_WIDTH; tile = this.#parentOf(tile)) {
         const path = tilePath(tile);
         if (this.#rows.has(path) || wanted.has(path)) break;
         wanted.set(path, tile);
@@ -109,13 +109,18 @@ export class TileReader {
     const fetched = await Promise.all([...wanted].map(async ([path, tile]) => [path, tile, await this.#fetch(tile)]));
     fetched.sort(([, one], [, other]) => other.level - one.level);
     for (const [path, tile, rows] of fetched) {
-      const parent = tileAt(tile.level + 1, Math.floor(tile.index / TILE_WIDTH), this.treeSize);
-      const expected = this.#rows.get(tilePath(parent))[0][tile.index % TILE_WIDTH];
+      const expected = this.#rows.get(tilePath(this.#parentOf(tile)))[0][tile.index % TILE_WIDTH];
       const found = rows[TILE_HEIGHT][0];
-      if (!equal(found, expected)) throw mismatch(`The tile ${path} is not the one under the checkpoint.`, expected, found);
+      if (!equal(found, expected)) {
+        throw mismatch(`The tile ${path} is not the one under the checkpoint.`, expected, found);
+      }
       this.#rows.set(path, rows);
       this.#onTile(path);
     }
+  }
+
+  #parentOf({ level, index }) {
+    return tileAt(level + 1, Math.floor(index / TILE_WIDTH), this.treeSize);
   }
 
   async #authenticateEdge() {

@@ -51,6 +51,7 @@ export class Steps {
 /** Any error as one of verification: whatever goes wrong, nothing was proved. */
 function asVerifyError(error) {
   if (error instanceof VerifyError) return error;
-  if (error instanceof FormatError) return new VerifyError("format", `Not in the accepted form: ${error.message}.`, { cause: error });
-  return new VerifyError("defect", `The verification itself failed: ${error.message ?? error}`, { cause: error });
+  const [kind, message] =
+    error instanceof FormatError ? ["format", "Not in the accepted form"] : ["defect", "The verification itself failed"];
+  return new VerifyError(kind, `${message}: ${error?.message ?? error}.`, { cause: error });
 }

@@ -44,7 +44,9 @@ export function parseTilePath(path) {
     index: parseDecimal(digits, "tile index"),
     width: match[3] === undefined ? TILE_WIDTH : parseDecimal(match[3], "tile width", TILE_WIDTH - 1),
   };
-  if (tile.width === 0 || tilePath(tile) !== path) throw new FormatError("tile path", `${shown(path)} is not canonical`);
+  if (tile.width === 0 || tilePath(tile) !== path) {
+    throw new FormatError("tile path", `${shown(path)} is not canonical`);
+  }
   return tile;
 }
 
@@ -55,7 +57,9 @@ export function parseTilePath(path) {
 export function tileAt(level, index, treeSize) {
   const place = level === "entries" ? 0 : requireInteger(level, "tile level", 0, MAX_LEVEL);
   const count = Math.floor(treeSize / TILE_WIDTH ** place) - requireInteger(index, "tile index") * TILE_WIDTH;
-  if (count <= 0) throw new FormatError("tile", `a tree of size ${treeSize} has none at level ${level}, index ${index}`);
+  if (count <= 0) {
+    throw new FormatError("tile", `a tree of size ${treeSize} has none at level ${level}, index ${index}`);
+  }
   return { level, index, width: Math.min(count, TILE_WIDTH) };
 }
 

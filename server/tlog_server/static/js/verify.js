@@ -93,7 +93,8 @@ export async function verifyEntry(where) {
     requireCovered(index, checkpoint.treeSize);
     const found = await reader.inclusion(index);
     const tiles = new Set(found.path.flatMap((step) => step.tiles)).size;
-    return [`${plural(found.path.length, "sibling")} from ${plural(tiles, "tile")}, each compared with its parent`, found];
+    const from = `${plural(found.path.length, "sibling")} from ${plural(tiles, "tile")}`;
+    return [`${from}, each compared with its parent`, found];
   });
   const extra = await steps.run("entry", "Hash the entry's exact bytes", async () => {
     const bundle = tileAt("entries", Math.floor(index / TILE_WIDTH), checkpoint.treeSize);
@@ -128,8 +129,8 @@ export async function verifyProof(file, trust, { entry: line, onStep } = {}) {
   const policy = await steps.run("trust", "Read whom you trust", async () => {
     const found = await parseTrust(trust);
     const logs = found.logs.map(keyLabel).join(", ") || "no log";
-    const witnesses = found.witnesses.length > 0 ? `, and ${plural(found.witnesses.length, "witness", "witnesses")}` : "";
-    return [logs + witnesses, found];
+    const { length } = found.witnesses;
+    return [length === 0 ? logs : `${logs}, and ${plural(length, "witness", "witnesses")}`, found];
   });
   const proof = await steps.run("proof", "Read the proof", () => {
     const found = parseProof(file);
@@ -194,7 +195,8 @@ async function begin({ base, partition, vkey, memory = null, fetch, timeoutMs, o
 }
 
 async function fetchSigned(steps, source, policy, given) {
-  const checkpoint = await steps.run("checkpoint", given === null ? "Fetch the checkpoint" : "Read the newer checkpoint", async () => {
+  const title = given === null ? "Fetch the checkpoint" : "Read the newer checkpoint";
+  const checkpoint = await steps.run("checkpoint", title, async () => {
     const found = parseCheckpoint(given ?? (await source.checkpoint()));
     return [`${found.origin}, ${plural(found.treeSize, "entry", "entries")}`, found];
   });
