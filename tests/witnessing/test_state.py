@@ -21,9 +21,10 @@ from tlog.errors import ConflictError, CorruptLedgerError, Error, InconsistentLo
 from tlog.keys import VerifierKey
 from tlog.note import open_note
 from tlog.witnessing.home import WitnessHome
+from tlog.witnessing.observer import StaleSizeError
 from tlog.witnessing.request import origin_hash
 from tlog.witnessing.state import WitnessState
-from tlog.witnessing.witness import StaleSizeError, Witness
+from tlog.witnessing.witness import Witness
 
 LINES = entry_lines(40)
 FORK = [*LINES[:7], *entry_lines(40, word="fork")[7:]]

@@ -40,8 +40,9 @@ from tlog.note import NoteSignature, open_note
 from tlog.policy import Policy
 from tlog.tlogproof import ConsistencyProof
 from tlog.witnessing.home import WitnessHome
+from tlog.witnessing.observer import StaleSizeError
 from tlog.witnessing.request import AddCheckpoint, origin_hash
-from tlog.witnessing.witness import StaleSizeError, Witness
+from tlog.witnessing.witness import Witness
 
 LINES = entry_lines(12)
 OTHER = entry_lines(12, word="other")

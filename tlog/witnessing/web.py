@@ -16,7 +16,7 @@ class WebTransport:
     """See `tlog.witnessing.transport.Transport`. It may be used from several threads."""
 
     def __init__(self) -> None:
-        self._http = httpx.Client(transport=DeadlineTransport(), follow_redirects=False, trust_env=False)
+        self._http = httpx.Client(transport=DeadlineTransport("https:"), follow_redirects=False, trust_env=False)
 
     def send(self, url: str, body: bytes | None, *, limit: int, timeout_s: float) -> Reply:
         """See `Transport`. What is longer than `limit`, or comes in a content coding, is refused."""

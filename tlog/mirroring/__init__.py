@@ -1,0 +1,1 @@
+"""Mirrors: full copies of logs, verified entry by entry, that serve the same bytes."""
