@@ -54,7 +54,7 @@ demo: $(STAMP)  ## the whole way of an event, on real input
 demo-serve: $(STAMP)  ## the same, and then its ledger in the browser, at TLOG_BIND=127.0.0.1:8000
 	@$(BIN)/python -m demo.serve
 
-interop: $(STAMP)  ## check exported partitions and proofs with programs in Go that others wrote
+interop: $(STAMP)  ## check exports, proofs and the running server with programs in Go that others wrote
 	@if command -v go >/dev/null 2>&1; then \
 	  $(BIN)/python -m interop.run; \
 	else \

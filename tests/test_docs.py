@@ -19,6 +19,8 @@ from tests import naive, test_layers
 from tests.docrunner import FENCE, file_of, run_page
 from tlog.entry import GENESIS_HASH, ChainHead, check_chain, encode_lines, encode_payload, parse_entry
 from tlog.jobs import Job, VerifyJobs
+from tlog.access import Tokens
+from tlog.intake.intake import Intake
 from tlog.keeper import Keeper
 from tlog.keys import SigningKey
 from tlog.ledger import Config
@@ -177,6 +179,9 @@ def test_modes(users: tlog.Partition) -> None:
     log = tlog.AuditLog(users)
     log.verify()
     log.search("nothing")
+    Intake(users).accept({"id": "4711"}, writer="web-1")
+    with tlog.Ledger.open(ledger) as opened:
+        Tokens(opened).create("web-1", ("append",), ("users",))
     found = {
         "keys/": ledger / "keys",
         "tlog.toml": ledger / "tlog.toml",
@@ -188,7 +193,12 @@ def test_modes(users: tlog.Partition) -> None:
         "checkpoints.jsonl": users.paths.checkpoints,
         "checkpoint": users.paths.checkpoint,
         "tile/...": users.paths.root / "tile/0/000.p/2",
-        "index/": ledger / f"index/{users.name}.sqlite",
+        "index/<partition>.sqlite": ledger / f"index/{users.name}.sqlite",
+        "index/<partition>.ids": ledger / f"index/{users.name}.ids",
+        "intake.lock": users.paths.root / "intake.lock",
+        "access/": ledger / "access",
+        "access/lock": ledger / "access/lock",
+        "access/tokens.json": ledger / "access/tokens.json",
         "verified/*.checkpoint": ledger / f"verified/{users.name}.checkpoint",
         "keeper.lock": ledger / "keeper.lock",
         "keeper.json": _kept(ledger) / "keeper.json",
@@ -200,7 +210,7 @@ def test_modes(users: tlog.Partition) -> None:
         row[0].strip("`"): row[1]
         for row in _rows(FORMATS.read_text(), "| file | mode | content | original or derived |")
     }
-    assert set(found) | {"segments/*.jsonl.zst", "segments/*.manifest"} == set(table)
+    assert set(found) | {"segments/*.jsonl.zst", "segments/*.manifest", "cosigned.jsonl"} == set(table)
     for name, path in found.items():
         allowed = int(table[name][:4], 8)
         assert stat.S_IMODE(path.stat().st_mode) & ~allowed == 0, name
@@ -241,7 +251,7 @@ def test_layer_table() -> None:
     table = {row[1].strip("`"): int(row[0].split()[0]) for row in _rows(text, "| layer | module | what it is |")}
     packages = {
         "tlog.mapping", "tlog.storage", "tlog.integrations", "tlog.index", "tlog.recording", "tlog.report",
-        "tlog.keeping", "tlog.client", "tlog.witnessing",
+        "tlog.intake", "tlog.keeping", "tlog.client", "tlog.witnessing", "tlog.mirroring",
     }  # fmt: skip
     expected = {
         module: test_layers._layer(module)
@@ -310,6 +320,8 @@ def _rows(text: str, header: str) -> list[list[str]]:
 
 def _is_code(name: str) -> bool:
     """Whether a dotted name means code, and not a file or a JSON field."""
+    if name.endswith((".js", ".json", ".lock")):
+        return False
     first, _, rest = name.removeprefix("tlog.").partition(".")
     package = ROOT / "tlog" / first
     # `client.user.name` is a field of other people's events, although there is a package of that name.

@@ -26,6 +26,11 @@ TS = b"2026-11-21T09:00:00.000000Z"
 LARGEST_LINE = 65_535
 
 
+def plain(text: str) -> str:
+    """Return a text in ASCII and without backslashes, as the name of a test that mutmut can ask for."""
+    return ascii(text).replace("\\", "")
+
+
 def naive_lines(head: ChainHead, partition: str, payloads: list[bytes]) -> list[bytes]:
     """Return the lines that chain the payloads to `head`, put together by the words of docs/formats.md."""
     lines, last = [], head.hash.decode()
@@ -40,7 +45,7 @@ def naive_lines(head: ChainHead, partition: str, payloads: list[bytes]) -> list[
 @pytest.mark.parametrize("seq", [0, 1, 9, 254, 255, 256, 65_535])
 @pytest.mark.parametrize("count", [0, 1, 2, 257, 600])
 def test_lines_are_the_naive_ones(seq: int, count: int) -> None:
-    """Lines, chain hashes and head are the naive ones, in blocks that end where tiles end."""
+    """Lines, hashes, leaf hashes if asked for, and head are the naive ones, in blocks that end where tiles end."""
     head = ChainHead(seq, GENESIS_HASH if seq == 0 else sha256(b"before").hexdigest().encode(), TS if seq else b"")
     payloads = [b'"data":%d' % number for number in range(count)]
     lines = naive_lines(head, "users", payloads)
@@ -54,6 +59,9 @@ def test_lines_are_the_naive_ones(seq: int, count: int) -> None:
     assert encoded.hashes == [parse_entry(line).hash.hex().encode() for line in lines]
     assert encoded.head == (ChainHead(seq + count, encoded.hashes[-1], TS) if count else head._replace(ts=TS))
     assert check_chain(head, b"users", lines) == (encoded.head if count else head)
+    assert encoded.leaves == b""
+    leaves = b"".join(sha256(b"\0" + line).digest() for line in lines)
+    assert encode_lines(head, b"users", TS, payloads, with_leaves=True) == encoded._replace(leaves=leaves)
 
 
 def test_the_largest_line() -> None:
@@ -104,7 +112,7 @@ def test_partition_names(name: str) -> None:
 BAD_NAMES = ["", "x" * 65, "A", ".", "-a", "_a", "a/b", "a\n", "a\0", "ä", "\uff41", *sorted(RESERVED_PARTITION_NAMES)]
 
 
-@pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
+@pytest.mark.parametrize("name", BAD_NAMES, ids=plain)
 def test_bad_partition_names(name: str) -> None:
     """Other names are refused by name, those that the server needs with the reason."""
     reason = "a path of the server needs this name" if name in RESERVED_PARTITION_NAMES else "use 1 to 64 characters"
@@ -143,7 +151,7 @@ BAD_PREFIXES = {
 }
 
 
-@pytest.mark.parametrize(("prefix", "reason"), BAD_PREFIXES.items(), ids=map(ascii, BAD_PREFIXES))
+@pytest.mark.parametrize(("prefix", "reason"), BAD_PREFIXES.items(), ids=map(plain, BAD_PREFIXES))
 def test_bad_origin_prefixes(prefix: str, reason: str) -> None:
     """Other prefixes are refused, and the error shows them, cut to 80 characters."""
     with pytest.raises(FormatError) as caught:
@@ -177,3 +185,26 @@ def test_a_line_without_data(payload: bytes) -> None:
         check_chain(ChainHead(), b"users", [line])
     with pytest.raises(FormatError):
         parse_entry(line)
+
+
+def test_data_with_and_without_meta_in_one_chain() -> None:
+    """Entries with meta and entries without it may follow each other."""
+    payloads = [b'"data":1', b'"meta":{"writer":"app"},"data":2', b'"data":3']
+    assert check_chain(ChainHead(), b"users", naive_lines(ChainHead(), "users", payloads)).seq == 3
+
+
+def test_the_largest_seq() -> None:
+    """An entry's seq is at most 2^63 - 1."""
+    before = sha256(b"before").hexdigest().encode()
+    (line,) = naive_lines(ChainHead(2**63 - 1, before, TS), "users", [b'"data":1'])
+    assert parse_entry(line).seq == 2**63 - 1
+    (line,) = naive_lines(ChainHead(2**63, before, TS), "users", [b'"data":1'])
+    with pytest.raises(FormatError, match="is not a line of a partition"):
+        parse_entry(line)
+
+
+def test_a_bad_line_that_lies_in_no_file() -> None:
+    """Where nobody said where the lines lie, the error names the entry alone."""
+    with pytest.raises(CorruptLedgerError) as caught:
+        check_chain(ChainHead(), b"users", [b"x" * 70])
+    assert caught.value.place == "entry 0"

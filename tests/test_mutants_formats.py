@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.statements import LOG, checkpoint, entry_lines, inclusion_proof, signing_key
+from tlog._strict import require_int
 from tlog.checkpoint import Checkpoint
 from tlog.errors import FormatError, UntrustedNoteError, VerificationError
 from tlog.note import Note, NoteSignature, open_note, sign_note
@@ -115,3 +116,28 @@ def test_a_checkpoint_names_the_field_that_is_wrong(origin: str, tree_size: int,
     with pytest.raises(FormatError) as caught:
         Checkpoint(origin, tree_size, bytes(32))
     assert caught.value.what == field
+
+
+def test_whole_numbers() -> None:
+    """Without limits of its own a number is 0 to 2^63 - 1."""
+    assert [require_int(number, "size") for number in (0, 2**63 - 1)] == [0, 2**63 - 1]
+    for number in (-1, 2**63):
+        with pytest.raises(FormatError, match=f"^size: {number} is outside 0 to 9223372036854775807"):
+            require_int(number, "size")
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (2**128 - 1, str(2**128 - 1)),
+        (-(2**128) + 1, str(-(2**128) + 1)),
+        (2**128, "a number of 129 bits"),
+        (1 << 100_000, "a number of 100001 bits"),
+    ],
+    ids=["128 bits", "128 bits and a sign", "129 bits", "more digits than Python writes"],
+)
+def test_numbers_far_outside(number: int, shown: str) -> None:
+    """A number of up to 128 bits is shown in the error; of a larger one its size, for Python may refuse to write it."""
+    with pytest.raises(FormatError) as caught:
+        require_int(number, "size")
+    assert caught.value.reason.startswith(f"{shown} is outside")

@@ -10,7 +10,7 @@ import pytest
 from tests.statements import LOG, witness_key
 from tlog.cosignature import Cosignature, cosign
 from tlog.errors import FormatError
-from tlog.keys import ED25519_COSIGNATURE, ED25519_NOTE, SigningKey, VerifierKey
+from tlog.keys import ED25519_COSIGNATURE, ED25519_NOTE, ML_DSA_44_COSIGNATURE, SigningKey, VerifierKey
 from tlog.policy import Policy, PolicyGroup, PolicyLog, PolicyWitness
 
 WITNESS = witness_key(1)
@@ -68,6 +68,8 @@ COSIGNATURES: dict[str, tuple[Callable[[], object], str]] = {
     "signature": (lambda: Cosignature("n", bytes(4), 1, bytes(63)), "cosignature of n"),
     "made at 0": (lambda: cosign(b"text\n", WITNESS, 0), "cosignature timestamp"),
     "made at 2^63": (lambda: cosign(b"text\n", WITNESS, 2**63), "cosignature timestamp"),
+    "public key": (lambda: VerifierKey("n", ED25519_NOTE, bytes(31)), "verifier key n"),
+    "public key of ML-DSA-44": (lambda: VerifierKey("n", ML_DSA_44_COSIGNATURE, bytes(32)), "verifier key n"),
     "vkey": (lambda: VerifierKey.parse("name+00000000+="), "vkey"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -19,6 +20,7 @@ from tlog.tlogproof import ConsistencyProof, Proof
 
 LINES = entry_lines(3)
 CONSISTENCY = consistency_proof(2, LINES).format()
+SHORT = ConsistencyProof.parse(CONSISTENCY)
 INCLUSION = inclusion_proof(1, LINES).format()
 DEEP = b"[" * 127 + b"[],[]" + b"]" * 127
 
@@ -33,6 +35,8 @@ PLACES: dict[str, tuple[Callable[[], object], str]] = {
         "consistency proof: old line",
     ),
     "its hashes": (lambda: ConsistencyProof.parse(b"old 2\nx\n\n"), "consistency proof: hash line"),
+    "its old size as a number": (lambda: replace(SHORT, old_size=-1), "consistency proof: old size"),
+    "a hash that is too short": (lambda: replace(SHORT, hashes=(bytes(31),)), "consistency proof"),
     "inclusion proof": (lambda: Proof.parse(b""), "proof"),
     "its index": (lambda: Proof.parse(INCLUSION.replace(b"index 1", b"index 01")), "proof: index line"),
     "its extra line": (lambda: Proof.parse(INCLUSION.replace(b"extra ", b"extra %")), "proof: extra line"),
@@ -65,6 +69,53 @@ def test_nesting_with_many_brackets() -> None:
         encode_json([parse_json(DEEP)])
 
 
+def list_of(value: Any) -> Any:
+    """Return a list."""
+    return [value]
+
+
+def dict_of(value: Any) -> Any:
+    """Return a dict."""
+    return {"k": value}
+
+
+def tuple_of(value: Any) -> Any:
+    """Return a tuple."""
+    return (value,)
+
+
+def nested(wrap: Callable[[Any], Any], levels: int, leaf: Any) -> Any:
+    """Return `levels` containers of one kind around a leaf."""
+    for _ in range(levels):
+        leaf = wrap(leaf)
+    return leaf
+
+
+@pytest.mark.parametrize("leaf", ["x", "\\u0000"], ids=["text", "text that looks like NUL"])
+@pytest.mark.parametrize("wrap", [list_of, dict_of, tuple_of])
+def test_nesting_of_every_kind(wrap: Callable[[Any], Any], leaf: str) -> None:
+    """128 levels of lists, dicts or tuples are taken and 129 are not, as values and as text, whatever is in them."""
+    deepest, deeper = nested(wrap, 128, leaf), nested(wrap, 129, leaf)
+    text = json.dumps(deepest, separators=(",", ":")).encode()
+    assert encode_json(deepest) == check_json(text) == text
+    with pytest.raises(FormatError, match="nested deeper than 128 levels"):
+        encode_json(deeper)
+    with pytest.raises(FormatError, match="nested deeper than 128 levels"):
+        check_json(json.dumps(deeper))
+
+
+@pytest.mark.parametrize(("leaf", "reason"), [("\ud800", "lone surrogate"), ("\0", "NUL"), (2**64, "outside 64 bits")])
+def test_what_is_refused_at_the_deepest_level(leaf: Any, reason: str) -> None:
+    """At the deepest level that is allowed the error says what is wrong there, and not that it is too deep."""
+    with pytest.raises(FormatError, match=reason):
+        encode_json(nested(list_of, 128, leaf))
+
+
+def test_the_outermost_integers_in_a_tuple() -> None:
+    """The smallest and the largest integer are taken where a value is looked at part by part."""
+    assert encode_json((-(2**63), 2**64 - 1)) == b"[-9223372036854775808,18446744073709551615]"
+
+
 def test_the_smallest_integer_beside_another_spelling() -> None:
     """The smallest integer of 64 bits is taken where the text is not as orjson writes it, the next one is not."""
     assert parse_json(b"[-9223372036854775808, 18446744073709551615]") == [-(2**63), 2**64 - 1]
@@ -73,7 +124,15 @@ def test_the_smallest_integer_beside_another_spelling() -> None:
             parse_json(text)
 
 
-@pytest.mark.parametrize("line", ["quorum none\u00a0", "\u2003quorum none", "quorum none\u2028", "quorum none\u0085"])
+LINES_WITH_OTHER_SPACE = {
+    "no-break space": "quorum none\u00a0",
+    "em space": "\u2003quorum none",
+    "line separator": "quorum none\u2028",
+    "next line": "quorum none\u0085",
+}
+
+
+@pytest.mark.parametrize("line", LINES_WITH_OTHER_SPACE.values(), ids=LINES_WITH_OTHER_SPACE)
 def test_only_blanks_and_tabs_are_white_space(line: str) -> None:
     """White space outside ASCII is a part of the word it stands at."""
     with pytest.raises(FormatError):

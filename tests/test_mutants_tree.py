@@ -23,7 +23,7 @@ from tlog.proof import (
 from tlog.reader import TileCache, TileReader, tile_rows
 from tlog.tile import Tile, edge_tiles
 from tlog.tilebuilder import TileBuilder
-from tlog.tree import Node
+from tlog.tree import Node, Range, range_nodes
 
 ROOT = bytes(32)
 OTHER = b"\x01" * 32
@@ -168,3 +168,15 @@ def test_rows_end_with_the_last_parent() -> None:
     hashes = PYRAMID.rows[0][:5]
     assert [len(row) for row in tile_rows(hashes)] == [5, 2, 1]
     assert tile_rows(hashes[:1]) == [hashes[:1]]
+
+
+def test_all_small_ranges() -> None:
+    """A range that begins at a multiple of the largest power of two in it is cut into nodes; any other is refused."""
+    for start in range(40):
+        for end in range(start + 1, start + 40):
+            if start % (1 << (end - start).bit_length() - 1):
+                with pytest.raises(AssertionError, match="no subtree"):
+                    range_nodes(Range(start, end))
+            else:
+                spans = [(index << level, (index + 1) << level) for level, index in range_nodes(Range(start, end))]
+                assert [start, *(stop for _, stop in spans)] == [*(begin for begin, _ in spans), end]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tlog.client.receipts import SentReceipt as SentReceipt
     from tlog.client.searching import Found as Found
     from tlog.entry import Entry as Entry
+    from tlog.errors import BackpressureError as BackpressureError
     from tlog.errors import CommitUnknownError as CommitUnknownError
     from tlog.errors import ConflictError as ConflictError
     from tlog.errors import CorruptLedgerError as CorruptLedgerError
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from tlog.errors import ProofError as ProofError
     from tlog.errors import RefusedItemError as RefusedItemError
     from tlog.errors import RequestRefusedError as RequestRefusedError
+    from tlog.errors import ReusedIdError as ReusedIdError
     from tlog.errors import SignatureError as SignatureError
     from tlog.errors import StorageError as StorageError
     from tlog.errors import TileMismatchError as TileMismatchError
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
     from tlog.evidence import verify_evidence as verify_evidence
     from tlog.index.query import Query as Query
     from tlog.index.search import Index as Index
+    from tlog.intake.batch import Batch as Batch
+    from tlog.intake.intake import Intake as Intake
     from tlog.keys import SigningKey as SigningKey
     from tlog.keys import VerifierKey as VerifierKey
     from tlog.ledger import Ledger as Ledger
@@ -87,6 +91,7 @@ _HOMES = {
     "client.searching": ("Found",),
     "entry": ("Entry",),
     "errors": (
+        "BackpressureError",
         "CommitUnknownError",
         "ConflictError",
         "CorruptLedgerError",
@@ -99,6 +104,7 @@ _HOMES = {
         "ProofError",
         "RefusedItemError",
         "RequestRefusedError",
+        "ReusedIdError",
         "SignatureError",
         "StorageError",
         "TileMismatchError",
@@ -111,6 +117,8 @@ _HOMES = {
     "recording.handler": ("TlogHandler",),
     "index.query": ("Query",),
     "index.search": ("Index",),
+    "intake.batch": ("Batch",),
+    "intake.intake": ("Intake",),
     "keys": ("SigningKey", "VerifierKey"),
     "ledger": ("Ledger",),
     "partition": ("Partition",),

@@ -56,7 +56,7 @@ class Tokens:
 
     The file is looked at anew at each call, so whatever was granted or revoked by anybody counts at once. Each change
     is an entry of the system partition. clock: for tests. Every method raises StorageError, and FormatError where the
-    file was altered, or where others than its owner may read it. Cost of a look: about 20 microseconds.
+    file was altered, or where others than its owner may read it. Cost of a look: about 50 microseconds.
     """
 
     def __init__(self, ledger: Ledger, *, clock: Clock = time.time_ns) -> None:

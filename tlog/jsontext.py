@@ -14,7 +14,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from typing import Any, NoReturn
+from typing import Any
 
 import orjson
 
@@ -159,11 +159,6 @@ def _plain_types(values: Sequence[Any]) -> set[type] | None:
     return None
 
 
-def _is_suspect(text: bytes) -> bool:
-    """Whether a value may have been altered, or must be refused although orjson writes it."""
-    return b"null" in text or (b"\\" in text and _ESCAPED_NUL in text) or _may_be_deep(text)
-
-
 def _may_be_deep(text: bytes) -> bool:
     return len(text) > 2 * MAX_NESTING and text.count(b"[") + text.count(b"{") > MAX_NESTING
 
@@ -184,11 +179,8 @@ def _parse_slowly(text: bytes, what: str) -> None:
             raise FormatError(what, f"the integer {digits[:40]} is outside 64 bits; write it as a string")
         return 0
 
-    def constant(name: str) -> NoReturn:
-        raise FormatError(what, f"{name} is not JSON")
-
     try:
-        json.loads(text, object_pairs_hook=pairs, parse_int=integer, parse_constant=constant)
+        json.loads(text, object_pairs_hook=pairs, parse_int=integer)
     except (ValueError, RecursionError) as err:
         if isinstance(err, FormatError):
             raise

@@ -160,7 +160,9 @@ class Keeper:
         self._round_at = self._round_at or time.monotonic()
         self._on_look()
         self._reopen_write_ends()
-        if self._lead() and time.monotonic() >= self._round_at:
+        if self._lead():
+            if time.monotonic() < self._round_at:
+                return
             self._round_at = max(self._round_at + self._interval_s, time.monotonic())
             self._round()
         self._say(None)
@@ -245,7 +247,7 @@ class Keeper:
     def _reopen_write_ends(self) -> None:
         """Open write ends again that failed, so that this process can append as soon as its storage is well."""
         for partition in self._ledger.opened():
-            if partition.poison is None:
+            if partition.poison is None or not partition.exists:  # opening it would create another one
                 continue
             with contextlib.suppress(CommitUnknownError):  # the failure that is known already
                 partition.close()

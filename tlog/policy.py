@@ -110,7 +110,7 @@ class Policy:
     quorum: str = NO_QUORUM
 
     def __post_init__(self) -> None:
-        rules = _Rules("policy")
+        rules = _Rules()
         for log in self.logs:
             rules.add_log(log)
         for witness in self.witnesses:
@@ -126,14 +126,13 @@ class Policy:
         (A policy whose end was cut off could otherwise name a shorter, weaker quorum.)
         Raises: FormatError with the line's number. Source: c2sp.org/tlog-policy, "Policy file syntax and structure".
         """
-        rules = _Rules("policy")
+        rules = _Rules()
         for number, line in enumerate(_lines(text), 1):
             rules.what = f"policy line {number}"
             words = _WHITE_SPACE.split(line.strip(" \t"))
             if words == [""] or words[0].startswith("#"):
                 continue
             rules.add_line(words[0], words[1:])
-        rules.what = "policy"
         if rules.quorum is None:
             raise FormatError("policy", "it has no quorum line; 'quorum none' asks for no cosignature")
         return cls(tuple(rules.logs), tuple(rules.witnesses), tuple(rules.groups), rules.quorum)
@@ -246,7 +245,7 @@ class Policy:
 class _Rules:
     """The rules of the specification, applied item by item. what: the place that errors name."""
 
-    what: str
+    what: str = "policy"
     logs: list[PolicyLog] = field(default_factory=list)
     witnesses: list[PolicyWitness] = field(default_factory=list)
     groups: list[PolicyGroup] = field(default_factory=list)
@@ -366,7 +365,7 @@ def _lines(text: str | bytes) -> Iterator[str]:
         raise FormatError("policy", f"{len(raw)} bytes are more than {MAX_POLICY_SIZE}")
     forbidden = _FORBIDDEN.search(raw)
     if forbidden is not None:
-        number = raw.count(b"\n", 0, forbidden.start()) + 1
+        number = raw[: forbidden.start()].count(b"\n") + 1
         raise FormatError(f"policy line {number}", f"the octet {forbidden[0][0]:#04x} is not allowed")
     lines = raw.decode("utf-8", "surrogateescape").split("\n")
     if lines.pop():

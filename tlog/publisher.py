@@ -237,7 +237,8 @@ class Publisher:
     def _sign(self, checkpoint: Checkpoint, signers: Sequence[SigningKey]) -> Checkpoint:
         """Advance the key's record, then sign, and check the signatures before anybody sees them."""
         SignerRecord(self._files, self._paths).advance(checkpoint)
-        signed = checkpoint.sign(*signers, timestamp_s=max(self._clock() // 1_000_000_000, 1))
+        timestamp_s = max(self._clock() // 1_000_000_000, 1) if self._is_post_quantum else None
+        signed = checkpoint.sign(*signers, timestamp_s=timestamp_s)
         for signer in signers:
             Policy.for_log(signer.verifier_key).verify(signed)
         return signed

@@ -14,6 +14,7 @@ from flask import Flask, Response, current_app, g, request
 
 from tlog.access import Token, Tokens, Verb
 from tlog.accessrules import AccessRules
+from tlog.errors import FormatError
 from tlog.ledger import Ledger
 from tlog.names import SYSTEM_PARTITION
 from tlog_server.problems import RefusedError
@@ -93,7 +94,10 @@ def is_public(partition: str) -> bool:
     access = _access()
     if access.rules.is_private(partition):
         return False
-    return not access.rules.has_private or access.ledger.has(partition)
+    try:
+        return not access.rules.has_private or access.ledger.has(partition)
+    except FormatError:  # no partition can have this name
+        return False
 
 
 def caller() -> Caller:

@@ -204,8 +204,7 @@ class _Gzip:
 
     def unpack(self, piece: bytes) -> Iterator[bytes]:
         """Yield what a piece stands for."""
-        part = b""
-        while piece or len(part) == PIECE:  # all of the input may be taken, and not all of the output given
+        while piece:  # output that is not given yet comes with the next piece: a member ends with 8 bytes of its own
             if self._is_between:
                 self._member, self._is_between = zlib.decompressobj(wbits=31), False
             try:
@@ -216,8 +215,6 @@ class _Gzip:
             piece = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
             if part:
                 yield part
-            if self._is_between:
-                part = b""
 
     def is_complete(self) -> bool:
         """Whether a member has just ended."""

@@ -112,4 +112,5 @@ def waited(partition: Partition, seq: int, wait: Wait) -> Checkpoint | None:
 def refusal_of_event(err: FormatError) -> RefusedError:
     """Return what is answered where an event is refused. Its words are about what the sender sent."""
     status = 422 if isinstance(err, ReusedIdError) else 413 if isinstance(err, TooLargeError) else 400
-    return RefusedError(status, f"{err.what}: {err.reason}", field=err.what[:200])
+    field = "id" if isinstance(err, ReusedIdError) else err.what[:200]
+    return RefusedError(status, f"{err.what}: {err.reason}", field=field)

@@ -21,8 +21,9 @@ from tlog.errors import (
     UnknownOriginError,
     UntrustedNoteError,
 )
+from tlog.witnessing.observer import StaleSizeError
 from tlog.witnessing.request import MAX_REQUEST_SIZE
-from tlog.witnessing.witness import StaleSizeError, Witness
+from tlog.witnessing.witness import Witness
 
 TEXT = "text/plain; charset=utf-8"
 SIZE_TYPE = "text/x.tlog.size"

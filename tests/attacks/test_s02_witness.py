@@ -12,8 +12,9 @@ from tests.statements import IMPOSTOR, LOG, ORIGIN, consistency_proof, entry_lin
 from tlog.checkpoint import Checkpoint
 from tlog.errors import Error, FormatError, UnknownOriginError, UntrustedNoteError
 from tlog.witnessing.home import WitnessHome
+from tlog.witnessing.observer import StaleSizeError
 from tlog.witnessing.request import origin_hash
-from tlog.witnessing.witness import StaleSizeError, Witness
+from tlog.witnessing.witness import Witness
 
 LINES = entry_lines(10)
 

@@ -37,8 +37,8 @@ def test_the_table_and_the_tests_agree() -> None:
     assert len(files) >= len(ROWS)
     for path in files:
         assert named.get(str(path.relative_to(ROOT))) == _defined(path)
-    for path, names in named.items():
-        assert names <= _defined(ROOT / path), path
+    for name, tests in named.items():
+        assert tests <= _defined(ROOT / name), name
 
 
 def _defined(path: Path) -> set[str]:

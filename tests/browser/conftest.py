@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 import tlog
 from tests.ledgers import NAME, QuickDisk, create
@@ -22,6 +22,7 @@ from tests.ledgers import NAME, QuickDisk, create
 CHROMIUM = shutil.which("chromium")
 AXE = importlib.resources.files("axe_playwright_python") / "axe.min.js"
 TIMEOUT_MS = 20_000
+expect.set_options(timeout=TIMEOUT_MS)
 
 SIZES = (3, 300, 700)
 """Of the checkpoints of the ledger that is served."""

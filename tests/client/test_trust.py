@@ -214,10 +214,11 @@ def test_advancing_is_compare_and_swap(tmp_path: Path) -> None:
     assert FileMemory(tmp_path / "a/b", "other.example/users").read() is None
 
 
-def test_evidence_is_bounded(tmp_path: Path) -> None:
+def test_evidence_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log that signs a new contradiction at every look does not fill the disk."""
     memory = FileMemory(tmp_path, ORIGIN)
     proof = ConsistencyProof(0, (), checkpoint(LINES[:1]))
+    monkeypatch.setattr("os.fsync", lambda _: None)
     for number in range(MAX_EVIDENCE + 5):
         error = tlog.InconsistentLogError("forked", old_note=b"old", new_note=b"%d" % number)
         assert memory.accuse(error, proof) is not None

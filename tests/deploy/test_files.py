@@ -131,6 +131,10 @@ def test_kubernetes_accepts_the_manifests() -> None:
     kustomization = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())
     files = {path.name for path in KUBERNETES.glob("*.yaml")} - {"kustomization.yaml"}
     assert set(kustomization["resources"]) == files
+    (stateful,) = (document for document in found if document["kind"] == "StatefulSet")
+    pod = stateful["spec"]["template"]["spec"]
+    used = {container["image"] for container in pod["initContainers"] + pod["containers"]}
+    assert used == {image["name"] for image in kustomization["images"]}
 
 
 def test_the_pod_is_closed() -> None:

@@ -14,8 +14,9 @@ from tlog.evidence import verify_evidence
 from tlog.policy import Policy
 from tlog.tlogproof import ConsistencyProof
 from tlog.witnessing.home import WitnessHome
+from tlog.witnessing.observer import StaleSizeError
 from tlog.witnessing.request import origin_hash
-from tlog.witnessing.witness import StaleSizeError, Witness
+from tlog.witnessing.witness import Witness
 
 __all__ = ["cut", "source"]
 

@@ -83,6 +83,12 @@ def test_a_log_that_was_restored(tmp_path: Path) -> None:
         accepted = Intake(partition).accept("x", event_id="1")
         assert (accepted.seq, accepted.is_first) == (2 + more, True)
         partition.close()
+    copied(tmp_path / "backup", tmp_path / "l")
+    other = Intake(opened(tmp_path / "l"))
+    assert other.accept("x", event_id="2").seq == 2
+    other.close()
+    table.write_bytes(kept)  # made of three entries, too, of which the last was another one
+    assert not other.accept("x", event_id="2").is_first
 
 
 def test_a_table_that_lies(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -251,16 +252,19 @@ def test_a_write_end_that_failed_is_opened_again(
 def test_a_ledger_that_goes_and_comes_back(
     ledger: tlog.Ledger, started: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """While its directory is gone the keeper says so, once, and it goes on when it is back."""
+    """While its directory is gone the keeper says so, but not at each look, and it goes on when it is back."""
     away = ledger.path.with_name("away")
     with caplog.at_level(logging.WARNING, "tlog.keeper"):
         keeper = started(ledger)
         until(lambda: keeper.is_leader)
         ledger.path.rename(away)
         until(lambda: keeper.trouble is not None)
+        time.sleep(0.3)  # in which it looks ten times and more
         away.rename(ledger.path)
         until(lambda: keeper.trouble is None)
-    assert [record.getMessage().split()[0] for record in caplog.records] == ["keeper_failed", "keeper_recovered"]
+    said = [record.getMessage().split()[0] for record in caplog.records]
+    assert 0 < said.count("keeper_failed") <= 3  # a round under way finds other words for it than those that follow
+    assert "keeper_recovered" in said
     seq = ledger.partition("users").append("back").seq
     keeper.wait_published(ledger.partition("users"), seq, 30)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import tlog
+from tlog.access import VERBS, Token, Tokens
+from tlog.jobs import Job, VerifyJobs
 
 
 def own_a_ledger(directory: Path) -> tuple[tlog.Ledger, tlog.Partition]:
@@ -57,6 +59,26 @@ def write(users: tlog.Partition) -> tlog.Checkpoint:
     return checkpoint
 
 
+def take_in(users: tlog.Partition) -> None:
+    """Take in events that may come twice: one, and a batch."""
+    intake = tlog.Intake(users)
+    first = intake.accept({"id": "4711"}, writer="web-1")
+    again = intake.accept_json('{"id":"4711"}', writer="web-1", event_id=None)
+    assert_type((first.seq, first.hash, again.is_first), tuple[int, bytes, bool])
+    batch = tlog.Batch(intake, writer="web-1", batch_id="b")
+    receipt = batch.add([{"n": 1}, 2])
+    assert_type((receipt.count, receipt.repeated, receipt.start, receipt.stop), tuple[int, int, int, int])
+    batch.add_json([b"3"])
+    try:
+        intake.accept({"id": "4711", "other": True}, writer="web-1")
+    except tlog.ReusedIdError as err:
+        assert_type(err.seq, int)
+    except tlog.BackpressureError as err:
+        assert_type(err.retry_after_s, float)
+    intake.catch_up()
+    intake.close()
+
+
 def read(users: tlog.Partition) -> None:
     """Look at entries."""
     entry = users.entry(0)
@@ -96,6 +118,34 @@ def ask(users: tlog.Partition) -> None:
         assert_type(index.rebuild().entries, int)
 
 
+def grant(ledger: tlog.Ledger) -> None:
+    """Tokens and certificates."""
+    tokens = Tokens(ledger)
+    text, token = tokens.create("web-1", ["append"], ["users"], lifetime_s=60, actor="alice")
+    assert_type(text, str)
+    assert_type(token, Token)
+    assert_type(
+        (token.id, token.writer, token.verbs, token.partitions), tuple[str, str, tuple[str, ...], tuple[str, ...]]
+    )
+    assert_type((token.created, token.expires, token.certificate), tuple[str, str | None, str | None])
+    assert_type(tokens.authenticate(text), Token | None)
+    assert_type(token.may("append", "users"), bool)
+    assert_type(tokens.create_for_certificate("CN=web-2", "web-2", VERBS), Token)
+    assert_type(tokens.identify("CN=web-2"), Token | None)
+    assert_type(tokens.list(), list[Token])
+    assert_type(tokens.revoke(token.id), Token)
+
+
+def verify_later(ledger: tlog.Ledger) -> None:
+    """A verification in a process of its own."""
+    jobs = VerifyJobs(ledger)
+    job = jobs.start("users", asked_by="alice")
+    assert_type(jobs.get(job.id), Job)
+    assert_type(jobs.all(), list[Job])
+    assert_type((job.entries, job.checked, job.ended), tuple[int, int, str | None])
+    assert_type(job.failure.seq if job.failure is not None else None, int | None)
+
+
 def verify(users: tlog.Partition, kept: tlog.Checkpoint) -> None:
     """Audit, prove, and verify as somebody else."""
     report = users.verify(checkpoint=kept.raw, policy=None, progress=None)
@@ -121,6 +171,10 @@ def verify(users: tlog.Partition, kept: tlog.Checkpoint) -> None:
     assert_type(verified.leaf_index, int)
     assert_type(verified.checkpoint, tlog.VerifiedCheckpoint)
     assert_type(tlog.verify_checkpoint(kept.raw, policy), tlog.VerifiedCheckpoint)
+    try:
+        assert_type(tlog.verify_evidence(tlog.Evidence(kept, kept), policy), tlog.SplitView)
+    except tlog.ProofError as err:
+        assert_type(err, tlog.ProofError)
     growth = users.prove_consistency(kept.tree_size, new_size=None)
     assert_type(growth, tlog.ConsistencyProof)
     assert_type(tlog.ConsistencyProof.parse(str(growth).encode()), tlog.ConsistencyProof)
@@ -294,9 +348,11 @@ def main(directory: Path) -> int:
     """Run all of it; return the number of entries."""
     ledger, users = own_a_ledger(directory)
     kept = write(users)
+    take_in(users)
     read(users)
     users.publish()
     ask(users)
+    grant(ledger)
     verify(users, kept)
     record(directory)
     log(directory)

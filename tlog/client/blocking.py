@@ -89,7 +89,7 @@ class Client:
             pacing=pacing or Pacing(),
         )
         self._sleep = sleep
-        self._transport = transport or DeadlineTransport()
+        self._transport = transport or DeadlineTransport(self._core.address.base)
 
     # Writing
 

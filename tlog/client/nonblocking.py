@@ -77,7 +77,7 @@ class AsyncClient:
             pacing=pacing or Pacing(),
         )
         self._sleep = sleep
-        self._transport = transport or async_transport()
+        self._transport = transport or async_transport(self._core.address.base)
 
     # Writing
 

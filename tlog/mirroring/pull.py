@@ -35,7 +35,7 @@ def pull(mirror: Mirror, policy: Policy, source: Source, progress: Progress | No
     store = mirror.store(checkpoint.origin)
     while (start := store.next_entry()) < checkpoint.tree_size:
         index = start // TILE_WIDTH
-        store.put(index, _bundle(source, tree, index))
+        store.put(index, proved_bundle(source, tree, index))
         if progress is not None:
             progress(store.next_entry())
     found = mirror.finish(checkpoint.origin)
@@ -65,8 +65,8 @@ def _pend(mirror: Mirror, checkpoint: Checkpoint, tree: TileReader) -> None:
         _pend(mirror, checkpoint, tree)
 
 
-def _bundle(source: Source, tree: TileReader, index: int) -> list[bytes]:
-    """Return the entries of a bundle, each compared with the tree."""
+def proved_bundle(source: Source, tree: TileReader, index: int) -> list[bytes]:
+    """Return the entries of a bundle, each compared with the tree. Raises: TileMismatchError, StorageError."""
     width = min(tree.tree_size - index * TILE_WIDTH, TILE_WIDTH)
     place = Bundle(index, width)
     try:

@@ -39,10 +39,11 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Check": {
         "verify": ("check", "Check every entry, tile and checkpoint."),
         "fsck": ("check", "Rebuild and compare what is derived from the entries."),
+        "restore": ("restore", "Put a lost partition together again from a copy of it."),
         "policy": ("policy", "Say what a policy asks for, and how a checkpoint meets it."),
     },
     "Serve": {
-        "serve": ("serve", "Serve checkpoints, tiles, entries and proofs over HTTP."),
+        "serve": ("serve", "Serve a ledger over HTTP: pages, proofs, and taking events."),
         "token": ("token", "Create, list and revoke the tokens by which the server knows writers."),
     },
 }

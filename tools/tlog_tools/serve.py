@@ -54,7 +54,7 @@ def with_settings(command: F) -> F:
 @common.with_ledger
 @common.with_json
 def serve_command(bind: str, ledger_path: Path, as_json: bool, **settings: Any) -> int:
-    """Serve checkpoints, tiles, entries and proofs over HTTP, and take events.
+    """Serve a ledger over HTTP: pages, proofs, and taking events.
 
     Whoever reaches the address can read every partition that is not private. Put a proxy with TLS in front of it before
     others can. What is appended is published every second, and indexed. SIGTERM or Ctrl-C end the server when its last

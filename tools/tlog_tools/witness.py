@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def init_command(home: WitnessHome, name: str, post_quantum: bool, as_json: bool
     passphrase.
     """
     vkeys = home.create(name, post_quantum=post_quantum, passphrase=common.passphrase())
-    _show_vkeys(vkeys, as_json=as_json)
+    show_vkeys(vkeys, as_json=as_json)
 
 
 @main.command("vkey")
@@ -65,7 +66,7 @@ def init_command(home: WitnessHome, name: str, post_quantum: bool, as_json: bool
 @click.pass_obj
 def vkey_command(home: WitnessHome, as_json: bool) -> None:
     """Print the verifier keys."""
-    _show_vkeys(home.vkeys(), as_json=as_json)
+    show_vkeys(home.vkeys(), as_json=as_json)
 
 
 @main.command("add-log")
@@ -77,17 +78,8 @@ def add_log_command(home: WitnessHome, keys: tuple[str, ...], as_json: bool) -> 
 
     A FILE holds one verifier key a line, or is a policy, whose logs are added. The witness must not be running.
     """
-    found = [key for word in keys for key in _keys(word)]
-    by_origin: dict[str, list[tlog.VerifierKey]] = {}
-    for key in found:
-        by_origin.setdefault(key.name, []).append(key)
     with home.open(passphrase=common.passphrase()) as witness:
-        for origin, log_keys in by_origin.items():
-            witness.add_log(*log_keys)
-            if as_json:
-                output.emit_json({"origin": origin, "keys": [str(key) for key in log_keys]})
-            else:
-                output.say(f"knows {output.printable(origin)}")
+        add_logs(witness.add_log, keys, as_json=as_json)
 
 
 @main.command("list")
@@ -147,21 +139,44 @@ def serve_command(home: WitnessHome, bind: str, as_json: bool) -> int:
     SIGTERM or Ctrl-C end it when its last answer is given. With --json: {"url"} when it is ready.
     """
     try:
-        from tlog_server.witness_running import serve_witness
+        from tlog_server.party_running import serve_party
+        from tlog_server.witnessing import create_witness_app
     except ImportError as err:
         raise tlog.StorageError("the server needs Flask and gunicorn; pip install 'tlog[server]' brings them") from err
+
+    ready = serving(f"the witness in {home.path}", as_json=as_json)
+    secret = common.passphrase()
+    return serve_party(lambda: home.open(passphrase=secret), create_witness_app, bind, on_ready=ready)
+
+
+def add_logs(add_log: Callable[..., None], words: tuple[str, ...], *, as_json: bool) -> None:
+    """Have a witness or a mirror know the logs whose keys the arguments spell or name."""
+    by_origin: dict[str, list[tlog.VerifierKey]] = {}
+    for key in [key for word in words for key in _keys(word)]:
+        by_origin.setdefault(key.name, []).append(key)
+    for origin, keys in by_origin.items():
+        add_log(*keys)
+        if as_json:
+            output.emit_json({"origin": origin, "keys": [str(key) for key in keys]})
+        else:
+            output.say(f"knows {output.printable(origin)}")
+
+
+def serving(what: str, *, as_json: bool) -> Callable[[str], None]:
+    """Return what says where a server can be reached, when it can."""
 
     def ready(url: str) -> None:
         if as_json:
             output.emit_json({"url": url})
         else:
-            output.emit_line(f"serving the witness in {home.path} at {url}")
+            output.emit_line(f"serving {what} at {url}")
         output.flush()
 
-    return serve_witness(home.path, bind, passphrase=common.passphrase(), on_ready=ready)
+    return ready
 
 
-def _show_vkeys(vkeys: tuple[tlog.VerifierKey, ...], *, as_json: bool) -> None:
+def show_vkeys(vkeys: tuple[tlog.VerifierKey, ...], *, as_json: bool) -> None:
+    """Print verifier keys."""
     for vkey in vkeys:
         if as_json:
             output.emit_json({"name": vkey.name, "vkey": str(vkey)})

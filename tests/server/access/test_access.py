@@ -71,6 +71,14 @@ def test_nobody_learns_which_private_partitions_there_are(guarded: Guarded, path
     assert guarded.client.get(f"/elsewhere/{path}", headers=bearing(guarded.stranger)).status_code == 404
 
 
+@pytest.mark.parametrize("name", ["Users", "a" * 65, "_x", "x!", "witness", "*", "%2e%2e"])
+def test_names_that_no_partition_can_have(guarded: Guarded, name: str) -> None:
+    """They too are answered as private partitions are, and never as damage of the log."""
+    for headers, status in (({}, 401), (bearing(guarded.stranger), 403), (bearing(guarded.every), 404)):
+        assert guarded.client.get(f"/{name}/checkpoint", headers=headers).status_code in {status, 404}
+        assert guarded.client.get(f"/api/v1/events?partition={name}", headers=headers).status_code == status
+
+
 def _same(headers: Any) -> list[Any]:
     return [item for item in headers if item[0] != "X-Request-ID"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import schemathesis
@@ -93,7 +93,7 @@ def test_every_operation(api: Api, path: str, method: str, mode: GenerationMode)
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],
     )
-    def ask(case: Case) -> None:
+    def ask(case: Case[Any]) -> None:
         if mode is GenerationMode.POSITIVE:
             _heed_words(case)
         case.call_and_validate(headers=api.headers)
@@ -101,7 +101,7 @@ def test_every_operation(api: Api, path: str, method: str, mode: GenerationMode)
     ask()
 
 
-def _heed_words(case: Case) -> None:
+def _heed_words(case: Case[Any]) -> None:
     """Make a good request of one that is good by its schemas: what the description has in words, no schema says."""
     query = case.query or {}
     if case.path.endswith("/inclusion"):

@@ -87,7 +87,7 @@ def test_every_parameter_is_described(
     assert set(in_path) == set(re.findall(r"\{([^}]*)\}", path))
     assert all(parameter["required"] for parameter in parameters if parameter["in"] == "path")
     url = path.format_map(in_path)
-    sent = {"data": "{}", "content_type": "application/json"} if "requestBody" in operation else {}
+    sent: dict[str, Any] = {"data": "{}", "content_type": "application/json"} if "requestBody" in operation else {}
     answer = client.open(f"{url}?no-such=1", method=method.upper(), headers=bearer, **sent)
     fields = answer.get_json(force=True)
     detail = fields["message"].removeprefix("query: ") if "message" in fields else fields["detail"]

@@ -15,6 +15,7 @@ import httpx
 
 TLOG = Path(sys.executable).parent / "tlog"
 QUICK = ("--publish-interval", "0.1")
+ONE = (*QUICK, "--workers", "1")
 
 
 class Server:

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import tlog
 from tests.ledgers import NAME, QuickDisk, create
 from tests.server.conftest import granted
-from tests.server.running.server import QUICK, Server, running
+from tests.server.running.server import ONE, QUICK, Server, running
 from tests.waiting import until
 from tlog_server.app import create_app
 
@@ -171,7 +171,7 @@ def test_promtool_finds_nothing_wrong(ledger: Path) -> None:
 def test_the_access_log(ledger: Path) -> None:
     """One JSON object a request, kept answers too: id, route, status, duration, who sent it; and no secret."""
     token = granted(ledger, "read", writer="reader")
-    with running(ledger, *QUICK, "--access-log") as server, server.client(token) as client:
+    with running(ledger, *ONE, "--access-log") as server, server.client(token) as client:
         until(lambda: client.get(f"/{NAME}/checkpoint").status_code == 200)
         answers = [client.get(f"/{NAME}/entry/7"), client.get("/healthz?x=SECRET"), client.get("/no/SECRET")]
         answers += [server.get(f"/{NAME}/tile/0/000") for _ in range(4)]

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import tlog
 from tests.ledgers import NAME, QuickDisk, create
-from tests.server.running.server import QUICK, running
+from tests.server.running.server import ONE, running
 from tests.waiting import until
 from tlog_server.settings import Settings
 from tlog_tools.main import cli
@@ -94,7 +94,7 @@ def test_a_passphrase_in_a_file(tmp_path: Path, ending: bytes) -> None:
         ledger.partition(NAME).append("first")
     secret = tmp_path / "secret"
     secret.write_bytes(b"open sesame" + ending)
-    with running(tmp_path / "ledger", *QUICK, environment={"TLOG_KEY_PASSPHRASE_FILE": str(secret)}) as server:
+    with running(tmp_path / "ledger", *ONE, environment={"TLOG_KEY_PASSPHRASE_FILE": str(secret)}) as server:
         until(lambda: server.get(f"/{NAME}/checkpoint").status_code == 200)
 
 
@@ -117,7 +117,7 @@ def test_without_the_passphrase_it_is_said(tmp_path: Path) -> None:
     """A server that cannot open the key serves what is published, is not ready, and says why, as JSON where wanted."""
     with tlog.Ledger.create(tmp_path / "ledger", origin="log.example", passphrase=b"open sesame") as ledger:
         ledger.partition(NAME).append("first")
-    with running(tmp_path / "ledger", *QUICK, "--log-format", "json") as server:
+    with running(tmp_path / "ledger", *ONE, "--log-format", "json") as server:
         until(lambda: any("publish_failed" in line for line in server.said()))
         until(lambda: server.get("/readyz").status_code == 503)
         assert server.get("/healthz").status_code == 200

@@ -12,7 +12,7 @@ import tlog
 from tests.incidents.programs import run
 from tests.incidents.test_r04_full_disk import OWN_MOUNTS, can_mount
 from tests.ledgers import FaultyDisk, QuickDisk, create
-from tests.server.running.server import QUICK, running
+from tests.server.running.server import ONE, QUICK, running
 from tests.waiting import until
 from tlog.keeping.probe import INTERVAL_S
 from tlog_server.app import create_app
@@ -33,7 +33,7 @@ users.append("first")
 report = {}
 def ask(name):
     report[name] = server.get("/readyz").status_code, server.get("/healthz").status_code
-with running(disk / "ledger", "--publish-interval", "0.1") as server:
+with running(disk / "ledger", "--publish-interval", "0.1", "--workers", "1") as server:
     until(lambda: server.get("/users/checkpoint").status_code == 200)
     ask("well")
     (disk / "stderr").unlink()
@@ -113,7 +113,7 @@ def test_a_partition_that_cannot_be_published(tmp_path: Path) -> None:
     path.write_bytes(good.replace(b"first", b"1st!!"))
     with tlog.Ledger.open(tmp_path / "ledger", disk=QuickDisk()) as ledger:
         ledger.partition("others").append("first")
-    with running(tmp_path / "ledger", *QUICK) as server:
+    with running(tmp_path / "ledger", *ONE) as server:
         until(lambda: server.get("/others/checkpoint").status_code == 200)
         until(lambda: server.get("/readyz").status_code == 503)
         assert partition.name not in server.get("/readyz").text
@@ -121,3 +121,18 @@ def test_a_partition_that_cannot_be_published(tmp_path: Path) -> None:
         assert shown == {partition.name: True, "others": False}
         assert 'tlog_partition_failing{partition="users"} 1.0' in server.get("/metrics").text
         until(lambda: any("publish_failed partition=users" in line for line in server.said()))
+
+
+def test_a_storage_that_refuses_one_write(tmp_path: Path) -> None:
+    """Nobody needs to append for it to be found out; half a second later it is tried again."""
+    create(tmp_path / "ledger", disk=QuickDisk()).append("first")
+    disk = FaultyDisk()
+    client = create_app(tlog.Ledger.open(tmp_path / "ledger", disk=disk)).test_client()
+    assert client.get("/readyz").status_code == 200
+    time.sleep(INTERVAL_S)
+    disk.fail_at = len(disk.log)
+    answers = [client.get("/readyz") for _ in range(2)]
+    assert [(answer.status_code, "cannot write" in answer.text) for answer in answers] == [(503, True)] * 2
+    assert str(tmp_path) not in answers[0].text
+    time.sleep(INTERVAL_S)
+    assert client.get("/readyz").status_code == 200

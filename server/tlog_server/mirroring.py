@@ -1,0 +1,176 @@
+"""A mirror over HTTP: `add-checkpoint` and `add-entries` for logs, and the copies, as tlog-tiles has them, for readers.
+
+It is an application of its own. Source: c2sp.org/tlog-mirror; c2sp.org/tlog-tiles.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import secrets
+from collections.abc import Iterator
+
+from flask import Flask, Response, g
+
+from tlog.errors import (
+    Error,
+    FormatError,
+    InconsistentLogError,
+    NotFoundError,
+    ProofError,
+    SignatureError,
+    UnknownOriginError,
+    UntrustedNoteError,
+)
+from tlog.mirroring.mirror import Mirror, MirrorConflictError, NothingPendingError, PartialUploadError
+from tlog.tile import Tile, parse_path
+from tlog.witnessing.observer import StaleSizeError
+from tlog.witnessing.request import MAX_REQUEST_SIZE, origin_hash
+from tlog_server import bodies, problems
+from tlog_server.answering import BYTES, IMMUTABLE, TEXT
+from tlog_server.asking import SETTINGS
+from tlog_server.settings import Settings
+from tlog_server.witnessing import CHECKPOINT_CACHE, SIZE_TYPE
+
+INFO_TYPE = "text/x.tlog.mirror-info"
+MAX_UPLOAD_SIZE = 1 << 30
+"""Bytes of an upload; a client sends 32 packages of at most 17 MB."""
+
+STATUSES: tuple[tuple[type[Error], int], ...] = (
+    (FormatError, 400),
+    (UnknownOriginError, 404),
+    (NotFoundError, 404),
+    (SignatureError, 403),
+    (UntrustedNoteError, 403),
+    (ProofError, 422),
+    (NothingPendingError, 422),
+    (InconsistentLogError, 422),
+)
+"""The status of each refusal; what is not named here is an outage of the mirror, 503."""
+
+_log = logging.getLogger("tlog.mirror")
+
+
+def create_mirror_app(mirror: Mirror) -> Flask:
+    """Return the WSGI application of a mirror; submission prefix and monitoring prefix are both its root."""
+    app = Flask("tlog_server.mirroring", static_folder=None, template_folder=None)
+    app.config[SETTINGS] = Settings()
+    app.url_map.merge_slashes = False
+    bodies.install(app)
+    problems.install(app)
+
+    @app.before_request
+    def begin() -> None:
+        g.request_id = secrets.token_hex(8)
+
+    @app.after_request
+    def finish(response: Response) -> Response:
+        response.headers["X-Request-ID"] = g.request_id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Accept-Encoding"] = "gzip, zstd"
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    _take(app, mirror)
+    _serve(app, mirror)
+    _refuse(app)
+    return app
+
+
+def _take(app: Flask, mirror: Mirror) -> None:
+    """Add what logs ask for."""
+
+    @app.post("/add-checkpoint")
+    def add_checkpoint() -> Response:
+        """Take up a pending checkpoint."""
+        return Response(mirror.add_checkpoint(bodies.read_body(MAX_REQUEST_SIZE)), content_type=TEXT)
+
+    @app.post("/add-entries")
+    def add_entries() -> Response:
+        """Take up entries, as far as they are proved."""
+        lines = mirror.add_entries(_Stream(bodies.stream_body(MAX_UPLOAD_SIZE)).read)
+        return Response("".join(f"{line}\n" for line in lines), content_type=TEXT)
+
+
+def _serve(app: Flask, mirror: Mirror) -> None:
+    """Add what readers ask for."""
+
+    @app.get("/<name>/checkpoint")
+    def checkpoint(name: str) -> Response:
+        """The mirror checkpoint of a log."""
+        found = mirror.store(_origin(mirror, name)).checkpoint()
+        if found is None:
+            raise NotFoundError("nothing of this log was mirrored yet")
+        return Response(found.raw, content_type=TEXT, headers={"Cache-Control": CHECKPOINT_CACHE})
+
+    @app.get("/<name>/tile/<path:rest>")
+    def tile(name: str, rest: str) -> Response:
+        """A tile or an entry bundle."""
+        store = mirror.store(_origin(mirror, name))
+        place, found = parse_path(f"tile/{rest}"), store.checkpoint()
+        size = 0 if found is None else found.tree_size
+        height = 8 * place.level if isinstance(place, Tile) else 0
+        if size >> height < place.index * 256 + place.width:
+            raise NotFoundError("the mirror checkpoint does not imply this")
+        return Response(store.read(place), content_type=BYTES, headers={"Cache-Control": IMMUTABLE})
+
+    @app.get("/vkey")
+    def vkey() -> Response:
+        """The verifier keys; whoever trusts the mirror should have them by another way too."""
+        return Response("".join(f"{key}\n" for key in mirror.vkeys), content_type=TEXT)
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        """The process answers."""
+        return Response("ok\n", content_type=TEXT)
+
+
+def _refuse(app: Flask) -> None:
+    """Add what is said to those who get nothing."""
+
+    @app.errorhandler(StaleSizeError)
+    def stale(error: StaleSizeError) -> Response:
+        return Response(f"{error.tree_size}\n", 409, content_type=SIZE_TYPE)
+
+    @app.errorhandler(MirrorConflictError)
+    def conflict(error: MirrorConflictError) -> Response:
+        ticket = base64.b64encode(error.ticket).decode()
+        status = 202 if isinstance(error, PartialUploadError) else 409
+        return Response(f"{error.tree_size}\n{error.next_entry}\n{ticket}\n", status, content_type=INFO_TYPE)
+
+    @app.errorhandler(Error)
+    def refuse(error: Error) -> Response:
+        for kind, status in STATUSES:
+            if isinstance(error, kind):
+                return Response(f"{error}\n", status, content_type=TEXT)
+        _log.error("request %s: %s", g.request_id, error)
+        return Response("the mirror cannot reach its storage now; ask again later\n", 503, {"Retry-After": "5"}, TEXT)
+
+
+def _origin(mirror: Mirror, name: str) -> str:
+    """Return the origin whose hash is in a path. Raises: NotFoundError."""
+    for origin in mirror.origins():
+        if origin_hash(origin) == name:
+            return origin
+    raise NotFoundError("there is no such log here")
+
+
+class _Stream:
+    """A body that is read by sizes."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        """Return `size` bytes, fewer only at the end."""
+        parts, missing = [], size
+        while missing:
+            if not self._rest:
+                self._rest = next(self._pieces, b"")
+                if not self._rest:
+                    break
+            part, self._rest = self._rest[:missing], self._rest[missing:]
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts)
