@@ -17,7 +17,7 @@ from tlog.ledger import Ledger
 from tlog.names import check_partition_name
 from tlog.partition import Partition
 from tlog_server.access import require
-from tlog_server.asking import keeper, number, settings, stopping
+from tlog_server.asking import keeper, ledger, number, settings, stopping
 from tlog_server.problems import RefusedError
 
 State = Literal["durable", "integrated", "published"]
@@ -82,8 +82,10 @@ def asked_wait(asked: Mapping[str, str]) -> Wait:
     """Return how long the answer is to wait. Raises: RefusedError."""
     state = asked.get("wait", STATES[0])
     if state == "witnessed":
-        detail = "This ledger has no witnesses that could cosign; wait for published."
-        raise RefusedError(400, detail, field="wait")
+        if not ledger().config.witnesses:
+            detail = "This ledger has no witnesses that could cosign; wait for published."
+            raise RefusedError(400, detail, field="wait")
+        state = "published"  # where there are witnesses, nothing is published without their quorum
     if state not in STATES:
         raise RefusedError(400, f"The answer can wait until the event is {', '.join(STATES)}.", field="wait")
     timeout_s = number(asked["timeout"], "timeout") if "timeout" in asked else DEFAULT_TIMEOUT_S

@@ -43,7 +43,7 @@ def test_s05_a_proof_that_leads_to_a_root_of_its_own() -> None:
 def test_s05_the_public_functions_take_no_root() -> None:
     """Whatever verifies in the public interface asks for a policy, and for no root hash."""
     names = [name for name in tlog.__all__ if name.startswith("verify_")]
-    assert names == ["verify_checkpoint", "verify_consistency", "verify_proof"]
+    assert names == ["verify_checkpoint", "verify_consistency", "verify_evidence", "verify_proof"]
     for name in names:
         parameters = inspect.signature(getattr(tlog, name)).parameters
         assert parameters["policy"].default is inspect.Parameter.empty

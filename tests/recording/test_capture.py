@@ -143,6 +143,14 @@ def test_every_event_is_valid(given: list[tuple[str, Any]]) -> None:
     kept(*given)
 
 
+def test_hostile_names_in_notes() -> None:
+    """A name of a field that JSON cannot carry is cleaned in the notes about it too."""
+    event = kept(("data", {"a\0b": object(), "\ud800": 2**80}))
+    notes = event.to_data()["data"]["log"]["notes"]
+    assert len(notes) >= 2
+    assert not any("\0" in note or "\ud800" in note for note in notes)
+
+
 def test_times() -> None:
     """Times are UTC with microseconds, and valid in events."""
     assert capture.rfc3339(0) == "1970-01-01T00:00:00.000000Z"

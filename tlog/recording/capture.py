@@ -306,4 +306,4 @@ class _Cleaner:
 
     def _note(self, path: str, text: str) -> None:
         if len(self._notes) < MAX_NOTES:
-            self._notes.append(f"{path[:200]}: {text}")
+            self._notes.append(f"{_clean(path[:200])}: {text}")

@@ -90,6 +90,7 @@ def test_every_operation(api: Api, path: str, method: str, mode: GenerationMode)
         max_examples=EXAMPLES,
         deadline=None,
         database=None,
+        derandomize=True,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],
     )
