@@ -17,10 +17,10 @@ import pytest
 import tlog
 from tests import naive, test_layers
 from tests.docrunner import FENCE, file_of, run_page
-from tlog.entry import GENESIS_HASH, ChainHead, check_chain, encode_lines, encode_payload, parse_entry
-from tlog.jobs import Job, VerifyJobs
 from tlog.access import Tokens
+from tlog.entry import GENESIS_HASH, ChainHead, check_chain, encode_lines, encode_payload, parse_entry
 from tlog.intake.intake import Intake
+from tlog.jobs import Job, VerifyJobs
 from tlog.keeper import Keeper
 from tlog.keys import SigningKey
 from tlog.ledger import Config
@@ -252,6 +252,7 @@ def test_layer_table() -> None:
     packages = {
         "tlog.mapping", "tlog.storage", "tlog.integrations", "tlog.index", "tlog.recording", "tlog.report",
         "tlog.intake", "tlog.keeping", "tlog.client", "tlog.witnessing", "tlog.mirroring",
+        "tlog.monitoring",
     }  # fmt: skip
     expected = {
         module: test_layers._layer(module)

@@ -166,3 +166,32 @@ def test_comparing_with_a_tree_of_ones_own(size: int, is_fork: bool) -> None:
     assert (found is not None) == (is_fork and size > 0)
     if found is not None:
         assert verify_evidence(found.format(), POLICY).against.tree_size == size
+
+
+def test_the_number_of_hashes() -> None:
+    """64 hashes of 32 bytes are read back; one more, or one of another length, is refused."""
+    most = replace(fork_at(5, 11), hashes=(bytes(32),) * 64)
+    assert Evidence.parse(most.format()) == most
+    for hashes in ((bytes(32),) * 65, (bytes(31),)):
+        with pytest.raises(FormatError, match="at most 64 hashes, of 32 bytes each"):
+            replace(most, hashes=hashes)
+
+
+FORKED = fork_at(5, 11).format()
+PLACES = {
+    "nothing": (b"", "evidence", "it needs 'tlog-evidence@v1'"),
+    "header alone": (b"tlog-evidence@v1\n\nx", "evidence", "it needs 'tlog-evidence@v1'"),
+    "another header": (FORKED.replace(b"@v1", b"@v2"), "evidence", "it needs 'tlog-evidence@v1'"),
+    "no blank line": (FORKED.partition(b"\n\n")[0], "evidence", "it needs 'tlog-evidence@v1'"),
+    "no base64": (FORKED.replace(b"against ", b"against  "), "evidence: against line", "is not standard base64"),
+    "no hash": (FORKED.replace(b"\n\n", b"\nAAAA\n\n", 1), "evidence: hash line", "holds 3 bytes"),
+}
+
+
+@pytest.mark.parametrize(("raw", "what", "reason"), PLACES.values(), ids=PLACES)
+def test_places_are_named(raw: bytes, what: str, reason: str) -> None:
+    """The error names the line that is wrong, or says which lines the file needs."""
+    with pytest.raises(FormatError) as caught:
+        Evidence.parse(raw)
+    assert caught.value.what == what
+    assert reason in caught.value.reason

@@ -98,6 +98,7 @@ LAYERS: tuple[tuple[int, tuple[str, ...]], ...] = (
             "tlog.mirroring.source",
             "tlog.mirroring.pull",
             "tlog.mirroring.home",
+            "tlog.monitoring.*",
             "tlog.witnessing.collect",
             "tlog.ledger",
             "tlog.mirroring.restore",

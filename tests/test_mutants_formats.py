@@ -110,6 +110,7 @@ def test_signers_of_an_untrusted_note_are_listed(count: int, shown: int) -> None
 @pytest.mark.parametrize(
     ("origin", "tree_size", "field"),
     [("two\nlines", 0, "checkpoint origin"), ("", 0, "checkpoint origin"), ("a", True, "checkpoint tree size")],
+    ids=["two lines", "no origin", "no number"],
 )
 def test_a_checkpoint_names_the_field_that_is_wrong(origin: str, tree_size: int, field: str) -> None:
     """An origin of two lines or none, a size that is no number: the error names which of them."""

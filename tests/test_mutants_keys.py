@@ -7,13 +7,15 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.statements import LOG, witness_key
-from tlog.cosignature import Cosignature, cosign
+from tests.statements import LOG, signing_key, witness_key
+from tlog.cosignature import Cosignature, cosign, subtree_message
 from tlog.errors import FormatError
 from tlog.keys import ED25519_COSIGNATURE, ED25519_NOTE, ML_DSA_44_COSIGNATURE, SigningKey, VerifierKey
 from tlog.policy import Policy, PolicyGroup, PolicyLog, PolicyWitness
 
 WITNESS = witness_key(1)
+POST_QUANTUM = signing_key("witness.example.net/pq", ML_DSA_44_COSIGNATURE)
+ROOT = b"A" * 43 + b"="
 PLAIN = LOG.to_pem()
 LIMIT = 1000
 
@@ -51,7 +53,7 @@ def test_limits_of_a_policy(make: Callable[[int], Policy]) -> None:
     assert caught.value.reason == f"more than {LIMIT} {make.__name__.removeprefix('many_')} are not supported"
 
 
-@pytest.mark.parametrize("url", ["", "a b", "a\nb", "a\x7f"])
+@pytest.mark.parametrize("url", ["", "a b", "a\nb", "a\x7f"], ids=["empty", "blank", "newline", "delete"])
 def test_urls_are_single_words(url: str) -> None:
     """A URL that would not read back as one word is refused, of a log and of a witness."""
     with pytest.raises(FormatError, match="is empty, or holds white space"):
@@ -61,6 +63,7 @@ def test_urls_are_single_words(url: str) -> None:
 
 
 LONG = "n" * 70
+MESSAGE = f"cosigned message of {LONG[:60]}"
 COSIGNATURES: dict[str, tuple[Callable[[], object], str]] = {
     "time 0": (lambda: Cosignature(LONG, bytes(4), 0, bytes(64)), f"cosignature of {LONG[:60]}: timestamp"),
     "time 2^63": (lambda: Cosignature("n", bytes(4), 2**63, bytes(64)), "cosignature of n: timestamp"),
@@ -68,8 +71,14 @@ COSIGNATURES: dict[str, tuple[Callable[[], object], str]] = {
     "signature": (lambda: Cosignature("n", bytes(4), 1, bytes(63)), "cosignature of n"),
     "made at 0": (lambda: cosign(b"text\n", WITNESS, 0), "cosignature timestamp"),
     "made at 2^63": (lambda: cosign(b"text\n", WITNESS, 2**63), "cosignature timestamp"),
+    "subtree": (lambda: subtree_message("o", 3, 2, bytes(32), key_name=LONG, timestamp_s=0), f"{MESSAGE}: start"),
+    "origin": (lambda: subtree_message("", 0, 2, bytes(32), key_name=LONG, timestamp_s=0), MESSAGE),
     "public key": (lambda: VerifierKey("n", ED25519_NOTE, bytes(31)), "verifier key n"),
     "public key of ML-DSA-44": (lambda: VerifierKey("n", ML_DSA_44_COSIGNATURE, bytes(32)), "verifier key n"),
+    "no root to cosign": (lambda: cosign(b"o\n01\n", POST_QUANTUM, 1), "checkpoint"),
+    "size of two zeros": (lambda: cosign(b"o\n00\n%b\n" % ROOT, POST_QUANTUM, 1), "checkpoint tree size"),
+    "size 2^63": (lambda: cosign(b"o\n%d\n%b\n" % (2**63, ROOT), POST_QUANTUM, 1), "checkpoint tree size"),
+    "root to cosign": (lambda: cosign(b"o\n1\n%b\n" % ROOT[1:], POST_QUANTUM, 1), "checkpoint root hash"),
     "vkey": (lambda: VerifierKey.parse("name+00000000+="), "vkey"),
 }
 

@@ -14,7 +14,7 @@ import pytest
 from tests.statements import LOG_VKEY, WITNESS_VKEYS, consistency_proof, entry_lines, inclusion_proof
 from tlog.entry import GENESIS_HASH, ChainHead, check_chain, encode_payload, encode_raw_payload
 from tlog.errors import CorruptLedgerError, FormatError
-from tlog.jsontext import check_json, encode_json, encode_json_many, parse_json
+from tlog.jsontext import check_json, encode_json, encode_json_many, parse_json, read_json
 from tlog.policy import Policy
 from tlog.tlogproof import ConsistencyProof, Proof
 
@@ -27,6 +27,7 @@ DEEP = b"[" * 127 + b"[],[]" + b"]" * 127
 PLACES: dict[str, tuple[Callable[[], object], str]] = {
     "JSON": (lambda: parse_json(b"x"), "data"),
     "JSON of another name": (lambda: check_json(b"x", "meta.a"), "meta.a"),
+    "JSON with its value": (lambda: read_json(b"x"), "data"),
     "letters around JSON": (lambda: check_json(b"X1X"), "data"),
     "consistency proof": (lambda: ConsistencyProof.parse(b""), "consistency proof"),
     "its old size": (lambda: ConsistencyProof.parse(CONSISTENCY.replace(b"old", b"new", 1)), "consistency proof"),
@@ -104,7 +105,11 @@ def test_nesting_of_every_kind(wrap: Callable[[Any], Any], leaf: str) -> None:
         check_json(json.dumps(deeper))
 
 
-@pytest.mark.parametrize(("leaf", "reason"), [("\ud800", "lone surrogate"), ("\0", "NUL"), (2**64, "outside 64 bits")])
+@pytest.mark.parametrize(
+    ("leaf", "reason"),
+    [("\ud800", "lone surrogate"), ("\0", "NUL"), (2**64, "outside 64 bits")],
+    ids=["surrogate", "NUL", "integer"],
+)
 def test_what_is_refused_at_the_deepest_level(leaf: Any, reason: str) -> None:
     """At the deepest level that is allowed the error says what is wrong there, and not that it is too deep."""
     with pytest.raises(FormatError, match=reason):

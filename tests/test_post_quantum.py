@@ -56,6 +56,12 @@ def test_the_message_is_the_structure(name: str, origin: str, end: int, timestam
     assert message == naive_message(name.encode(), timestamp_s, origin.encode(), (0, end), b"r" * 32)
 
 
+def test_the_longest_names_in_the_message() -> None:
+    """Names of 255 bytes have room in the structure."""
+    message = subtree_message("o" * 255, 0, 2, b"r" * 32, key_name="n" * 255, timestamp_s=1)
+    assert message == naive_message(b"n" * 255, 1, b"o" * 255, (0, 2), b"r" * 32)
+
+
 @pytest.mark.parametrize(
     ("origin", "span", "timestamp_s", "root_hash", "reason"),
     [

@@ -99,24 +99,28 @@ def test_every_change_is_noticed(subtree: tuple[int, int, int], data: st.DataObj
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "size"),
+    ("start", "end", "size", "what"),
     [
-        (0, 0, 0),
-        (1, 1, 2),
-        (2, 1, 4),
-        (1, 3, 4),
-        (2, 5, 8),
-        (0, 5, 4),
-        (-1, 2, 4),
-        (4, 9, 9),
-        (0, 1, 2**64),
-        (True, 2, 4),
+        (0, 0, 0, "tree size"),
+        (0, 0, 4, "subtree end"),
+        (1, 1, 2, "subtree start"),
+        (2, 2, 4, "subtree start"),
+        (2, 1, 4, "subtree start"),
+        (8, 5, 16, "subtree start"),
+        (1, 3, 4, "subtree"),
+        (2, 5, 8, "subtree"),
+        (0, 5, 4, "subtree end"),
+        (-1, 2, 4, "subtree start"),
+        (4, 9, 9, "subtree"),
+        (0, 1, 2**64, "tree size"),
+        (True, 2, 4, "subtree start"),
     ],
 )
-def test_what_is_no_subtree(start: int, end: int, size: int) -> None:
+def test_what_is_no_subtree(start: int, end: int, size: int, what: str) -> None:
     """Empty, misaligned and outside ranges are refused by name."""
-    with pytest.raises(FormatError):
+    with pytest.raises(FormatError) as caught:
         check_subtree(start, end, size)
+    assert caught.value.what == what
     with pytest.raises(FormatError):
         root_from_subtree(start, end, size, bytes(32), [])
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, Response, g, request
 
@@ -48,6 +50,14 @@ BLUEPRINTS = (
 )
 
 
+class _App(Flask):
+    """Flask without coroutines: it looks whether each function is one, at every request, which takes its time."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function as it is."""
+        return func
+
+
 def create_app(ledger: str | Path | Ledger, settings: Settings | None = None) -> Flask:
     """Return the WSGI application that serves a ledger.
 
@@ -55,7 +65,7 @@ def create_app(ledger: str | Path | Ledger, settings: Settings | None = None) ->
     settings: the defaults unless given.
     Raises: NotFoundError where there is no ledger, FormatError naming the setting of `tlog.toml` that is wrong.
     """
-    app = Flask("tlog_server", static_folder=None, template_folder=None)
+    app = _App("tlog_server", static_folder=None, template_folder=None)
     settings = Settings() if settings is None else settings
     ledger = ledger if isinstance(ledger, Ledger) else Ledger.open(ledger)
     app.config[LEDGER] = ledger
