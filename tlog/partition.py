@@ -354,7 +354,7 @@ class Partition:
     def site(self) -> Site:
         """What `export` writes, one resource at a time. Raises: NotFoundError where there is no such partition."""
         self._require()
-        return Site(self._prover, self.checkpoints, self.segments)
+        return Site(self._prover, self.checkpoints, self.segments, self.tiles)
 
     def witnesses(self) -> list[WitnessStanding]:
         """Return how it stands with each witness that this process asked; empty where none are asked for."""

@@ -6,12 +6,13 @@ answer only where the query says all that it depends on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NoReturn
 
 from flask import Blueprint, Response
 
-from tlog._strict import format_base64, parse_decimal
+from tlog._strict import format_base64, parse_decimal, parse_hash
 from tlog.checkpoint import MAX_TREE_SIZE, Checkpoint
 from tlog.errors import CorruptLedgerError, Error, FormatError, NotFoundError
 from tlog.hashing import leaf_hash
@@ -27,6 +28,8 @@ from tlog_server.problems import RefusedError
 JSON = "application/json"
 PLAIN = "text/plain"
 WAYS = ("index", "id", "leaf_hash")
+
+_HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 proofs = Blueprint("proofs", __name__)
 
@@ -87,9 +90,21 @@ def _index_of(found: Partition, asked: Mapping[str, str]) -> int:
             400, f"Say which entry by exactly one of {', '.join(WAYS)}.", field=ways[-1] if ways else "index"
         )
     if "leaf_hash" in asked:
-        detail = "This log keeps no index of leaf hashes, and does not read itself through for one: ask by index or id."
-        raise RefusedError(501, detail, field="leaf_hash")
+        return _index_of_leaf(found, asked["leaf_hash"])
     return number(asked["index"], "index") if "index" in asked else _index_of_id(found, asked["id"])
+
+
+def _index_of_leaf(found: Partition, text: str) -> int:
+    """Return where the last entry with this leaf hash is, written in base64 or in hex."""
+    with parsing("leaf_hash"):
+        wanted = bytes.fromhex(text) if _HEX.fullmatch(text) else parse_hash(text, "leaf_hash")
+    try:
+        index = found.site.find_leaf(wanted)
+    except NotFoundError as err:
+        raise RefusedError(404, "This partition has published no checkpoint yet.", field="partition") from err
+    if index is None:
+        raise RefusedError(404, "No entry of the published tree has this leaf hash.", field="leaf_hash")
+    return index
 
 
 def _index_of_id(found: Partition, event_id: str) -> int:

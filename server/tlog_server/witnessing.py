@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import secrets
+from hashlib import sha256
 
-from flask import Flask, Response, g, request
+from flask import Blueprint, Flask, Response, g, request
 
 from tlog.errors import (
     Error,
@@ -24,6 +25,7 @@ from tlog.errors import (
 from tlog.witnessing.observer import StaleSizeError
 from tlog.witnessing.request import MAX_REQUEST_SIZE
 from tlog.witnessing.witness import Witness
+from tlog_server.evidence import evidence_blueprint
 
 TEXT = "text/plain; charset=utf-8"
 SIZE_TYPE = "text/x.tlog.size"
@@ -70,6 +72,8 @@ def create_witness_app(witness: Witness) -> Flask:
         """The latest cosigned checkpoint of a log."""
         return Response(witness.checkpoint(origin_hash), content_type=TEXT, headers={"Cache-Control": CHECKPOINT_CACHE})
 
+    app.register_blueprint(_evidence(witness))
+
     @app.get("/vkey")
     def vkey() -> Response:
         """The verifier keys; whoever trusts the witness should have them by another way too."""
@@ -93,3 +97,19 @@ def create_witness_app(witness: Witness) -> Flask:
         return Response("the witness cannot reach its state now; ask again later\n", 503, {"Retry-After": "5"}, TEXT)
 
     return app
+
+
+def _evidence(witness: Witness) -> Blueprint:
+    """Return the evidence of a witness as resources."""
+
+    def files() -> dict[str, bytes]:
+        formatted = [kept.evidence.format() for kept in witness.evidence()]
+        return {sha256(file).hexdigest(): file for file in formatted}
+
+    def read(name: str) -> bytes:
+        found = files().get(name)
+        if found is None:
+            raise NotFoundError("there is no such evidence here")
+        return found
+
+    return evidence_blueprint(lambda: list(files()), read)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -8,6 +9,7 @@ import tlog
 from tests.ledgers import NAME
 from tests.server.conftest import SIZES, Served
 from tlog._strict import format_base64, parse_hash
+from tlog.errors import BackpressureError
 from tlog.hashing import leaf_hash
 from tlog.proof import verify_inclusion
 
@@ -67,6 +69,26 @@ def test_inclusion_by_id(served: Served) -> None:
     assert "index covers 0..720 of 720 entries" in detail
 
 
+@pytest.mark.parametrize("seq", [0, 5, 255, 256, 511, 512, 699])
+def test_inclusion_by_leaf_hash(served: Served, seq: int) -> None:
+    """A leaf hash, in hex or base64, finds its entry in the first, a middle and the last tile; never cached."""
+    wanted = leaf_hash(served.partition.entry(seq).raw)
+    for text in (wanted.hex(), quote(format_base64(wanted), safe="")):
+        answer = served.client.get(f"{INCLUSION}?leaf_hash={text}")
+        assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+        proved = tlog.verify_proof(answer.data, policy=tlog.Policy.for_log(served.partition.vkey))
+        assert proved.entry.seq == seq
+    refused(served, f"{INCLUSION}?leaf_hash={bytes(reversed(wanted)).hex()}", 404, "leaf_hash")
+
+
+def test_a_search_for_a_leaf_hash_ends(served: Served) -> None:
+    """What takes too long is broken off, and says how far it came."""
+    wanted = leaf_hash(served.partition.entry(0).raw)
+    assert served.partition.site.find_leaf(wanted) == 0
+    with pytest.raises(BackpressureError, match="the last 188 entries do not have"):
+        served.partition.site.find_leaf(wanted, time_limit_s=0.0)
+
+
 @pytest.mark.parametrize(
     ("query", "status", "field", "words"),
     [
@@ -81,7 +103,8 @@ def test_inclusion_by_id(served: Served) -> None:
         ("index=%ff", 400, "query", "name=value"), ("index=1&" * 20, 400, "query", "name=value"),
         ("index=700", 404, "index", "700 entries"), ("index=5&size=5", 404, "index", "5 entries"),
         ("index=1&size=6", 404, "size", "No checkpoint was signed"), ("index=1&size=701", 404, "size", "larger"),
-        ("index=0&size=0", 404, "index", "0 entries"), ("leaf_hash=" + "A" * 43 + "%3D", 501, "leaf_hash", "by index"),
+        ("index=0&size=0", 404, "index", "0 entries"), ("leaf_hash=" + "A" * 43 + "%3D", 404, "leaf_hash", "No entry"),
+        ("leaf_hash=" + "A" * 44, 400, "leaf_hash", "not 32"), ("leaf_hash=" + "a" * 63, 400, "leaf_hash", "base64"),
         ("id=" + "x" * 1100, 404, "id", "No event"),
     ],
 )  # fmt: skip
