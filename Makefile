@@ -3,13 +3,13 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup lint test torture demo demo-serve interop bench bench-full fuzz mutate lock clean
+.PHONY: help setup lint test torture simulate demo demo-serve interop bench bench-full fuzz mutate lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-CODE := $(wildcard tlog tools server tests bench demo interop fuzz)
+CODE := $(wildcard tlog tools server tests bench demo interop fuzz simulate)
 
 # A newer versioned interpreter stands in where plain python3 is too old or has no ensurepip (Debian's python3-venv).
 FIND_PYTHON := recent=; for python in python3 python3.13 python3.12 python3.11; do \
@@ -48,13 +48,16 @@ test: $(STAMP)  ## run the tests
 torture: $(STAMP)  ## power loss, failing disks, killed processes and load, in full; `make test` has a sample of it
 	$(BIN)/python -m tests.torture.run
 
+simulate: $(STAMP)  ## simulate the witness network, SEEDS=2000 of them; `make test` has 100
+	$(BIN)/python -m simulate --seeds $(or $(SEEDS),2000)
+
 demo: $(STAMP)  ## the whole way of an event, on real input
 	@$(BIN)/python demo/demo.py
 
 demo-serve: $(STAMP)  ## the same, and then its ledger in the browser, at TLOG_BIND=127.0.0.1:8000
 	@$(BIN)/python -m demo.serve
 
-interop: $(STAMP)  ## check exports, proofs and the running server with programs in Go that others wrote
+interop: $(STAMP)  ## check exports, proofs, the running server and witnesses with programs in Go that others wrote
 	@if command -v go >/dev/null 2>&1; then \
 	  $(BIN)/python -m interop.run; \
 	else \

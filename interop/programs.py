@@ -23,6 +23,8 @@ PINNED = {
     "go": "golang.org/x/mod",
     "go-fsck": "github.com/transparency-dev/tessera",
     "go-torchwood": "filippo.io/torchwood",
+    "go-witness": "github.com/transparency-dev/formats",
+    "go-sunlight": "filippo.io/sunlight",
 }
 
 
@@ -57,13 +59,26 @@ class Programs:
         _build("go", self._xmod)
         _build("go-torchwood", self._torchwood)
         _build("go-fsck", self._fsck, f"{PINNED['go-fsck']}/cmd/fsck")
+        self._formats = directory / "tlog-interop-witness"
+        self.litewitness = directory / "litewitness"
+        self.oneshot = directory / "posix-oneshot"
+        self.sunlight = directory / "sunlight"
+        _build("go-witness", self._formats)
+        _build("go-sunlight", self.sunlight, f"{PINNED['go-sunlight']}/cmd/sunlight")
+        _build("go-witness", self.litewitness, f"{PINNED['go-torchwood']}/cmd/litewitness")
+        _build("go-witness", self.oneshot, f"{PINNED['go-fsck']}/cmd/examples/posix-oneshot")
 
     def xmod(
-        self, site: Site, *, proof_files: Iterable[Path] = (), requests: Path | None = None
+        self, site: Site, *, proof_files: Iterable[Path] = (), requests: Path | None = None, is_ours: bool = True
     ) -> dict[str, Any] | Refusal:
-        """Have interop/go check a site; return its report, or why it refuses."""
+        """Have interop/go check a site; return its report, or why it refuses. is_ours: its entries are tlog's."""
         options = () if requests is None else ("-requests", requests)
-        return _report(self._xmod, *options, _location(site), _vkey(site), *proof_files)
+        plain = () if is_ours else ("-plain",)
+        return _report(self._xmod, *options, *plain, _location(site), _vkey(site), *proof_files)
+
+    def formats(self, checkpoint: Path, vkeys: Iterable[tlog.VerifierKey], name: str) -> dict[str, Any] | Refusal:
+        """Have interop/go-witness verify a checkpoint by all these keys, and cosign it under a name."""
+        return _report(self._formats, "-name", name, checkpoint, *map(str, vkeys))
 
     def torchwood(
         self, policy: Path, *, proof_files: Iterable[Path] = (), site: Site | None = None, cosigner: str | None = None

@@ -8,7 +8,9 @@ Partitions are filled, published at several sizes, and exported at each. Then
 * interop/go-torchwood, on filippo.io/torchwood, reads every entry, makes the proof files from the export, byte for byte
   ours, and judges policies with cosignatures as we do;
 * all refuse the export after one bit was flipped, and proof files with a flipped bit;
-* all read a partition over HTTP from the running server, while it grows, and refuse what a proxy alters on the way.
+* all read a partition over HTTP from the running server, while it grows, and refuse what a proxy alters on the way;
+* torchwood's litewitness cosigns our log, our witness cosigns a log of tessera's, which our mirror copies, and
+  transparency-dev/formats and we verify each other's ML-DSA-44 signatures.
 
 Exit status 0: all agree, or go is too old, which is said. 1: the first disagreement is named.
 """
@@ -28,6 +30,7 @@ from typing import Any
 import tlog
 from interop.over_http import check_server
 from interop.programs import DisagreementError, Programs, Refusal, accepted, missing_go, require_none, versions
+from interop.witnesses import check_witnesses
 from tlog._strict import parse_hash
 from tlog.bundle import MAX_ENTRY_SIZE
 from tlog.hashing import leaf_hash
@@ -278,6 +281,8 @@ def main() -> None:
                 print(f"many: {text}")
         for text in check_server(programs, scratch / "served", history):
             print(f"served: {text}")
+        for text in check_witnesses(programs, scratch / "witnesses", history):
+            print(f"witnesses: {text}")
     print(f"interop: all agree, in {time.monotonic() - start:.0f} s")
 
 

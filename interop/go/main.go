@@ -1,12 +1,14 @@
 // Tlog-interop checks an exported or served partition with golang.org/x/mod's sumdb/note and sumdb/tlog, which share no
 // code with tlog.
 //
-// Usage: tlog-interop [-requests FILE] DIR VKEYFILE [FILE.tlog-proof | FILE.consistency]...
+// Usage: tlog-interop [-plain] [-requests FILE] DIR VKEYFILE [FILE.tlog-proof | FILE.consistency]...
 //
 // DIR is a c2sp.org/tlog-tiles directory, or the URL of one that is served, http://HOST:PORT/PARTITION. Every hash tile
 // is authenticated against the checkpoint's root, every entry against its leaf hash and its predecessor's hash, every
 // proof file against the tree. FILE.consistency is a consistency proof in the form of c2sp.org/tlog-witness's
 // add-checkpoint request; the signed checkpoint it starts from lies next to it as FILE.old.
+//
+// With -plain the log is another program's: its entries are any bytes, and no chain of hashes is looked for.
 //
 // -requests names a JSON file {"inclusion": [[index, size], ...], "consistency": [[old, new], ...]}; the report on
 // standard output then holds the proofs that this program makes for them. Exit status 1: something did not verify.
@@ -45,12 +47,13 @@ type Report struct {
 
 func main() {
 	requests := flag.String("requests", "", "JSON `file` that lists the proofs to make")
+	plain := flag.Bool("plain", false, "take entries of any kind")
 	flag.Parse()
 	if flag.NArg() < 2 {
-		fmt.Fprintln(os.Stderr, "usage: tlog-interop [-requests FILE] DIR VKEYFILE [FILE.tlog-proof | FILE.consistency]...")
+		fmt.Fprintln(os.Stderr, "usage: tlog-interop [-plain] [-requests FILE] DIR VKEYFILE [FILE.tlog-proof | FILE.consistency]...")
 		os.Exit(2)
 	}
-	report, err := run(flag.Arg(0), flag.Arg(1), flag.Args()[2:], *requests)
+	report, err := run(flag.Arg(0), flag.Arg(1), flag.Args()[2:], *requests, *plain)
 	if err == nil {
 		err = json.NewEncoder(os.Stdout).Encode(report)
 	}
@@ -60,7 +63,7 @@ func main() {
 	}
 }
 
-func run(dir, vkeyFile string, proofFiles []string, requestsFile string) (*Report, error) {
+func run(dir, vkeyFile string, proofFiles []string, requestsFile string, plain bool) (*Report, error) {
 	vkey, err := os.ReadFile(vkeyFile)
 	if err != nil {
 		return nil, err
@@ -82,7 +85,7 @@ func run(dir, vkeyFile string, proofFiles []string, requestsFile string) (*Repor
 		return nil, fmt.Errorf("checkpoint: %w", err)
 	}
 	report := &Report{Origin: verifier.Name(), Size: tree.N, Root: tree.Hash}
-	log := &directory{from: from, tree: tree, tiles: make(map[tlog.Tile][]byte)}
+	log := &directory{from: from, tree: tree, plain: plain, tiles: make(map[tlog.Tile][]byte)}
 	if empty, err := tlog.TreeHash(0, nil); tree.N == 0 && (err != nil || tree.Hash != empty) {
 		return nil, errors.New("checkpoint: the root of the empty tree is wrong")
 	}

@@ -72,6 +72,7 @@ def test_a_state_that_was_put_back(home: Path, tmp_path: Path) -> None:
     refused = run(home, "list")
     assert refused.exit_code == 1
     assert "this key must not sign again: make a new one with 'tlog-witness init'" in refused.stderr
+    assert "tlog fsck" not in refused.stderr  # which is for ledgers
 
 
 def test_served(home: Path, tmp_path: Path) -> None:

@@ -149,9 +149,9 @@ def test_killed_between_persisting_and_the_reply(home: WitnessHome, where: str) 
         with pytest.raises(StaleSizeError) as caught:
             witness.add_checkpoint(request(3, 8))
         assert caught.value.tree_size == 8
+        witness.add_checkpoint(request(8, 8))
         with pytest.raises(InconsistentLogError):
             witness.add_checkpoint(request(8, 8, FORK))
-        witness.add_checkpoint(request(8, 8))
 
 
 class WitnessMachine(RuleBasedStateMachine):

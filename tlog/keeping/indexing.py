@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tlog.errors import Error
 from tlog.ledger import Ledger
-from tlog.partition import FOLLOW_INTERVAL_S
+from tlog.partition import FOLLOW_INTERVAL_S, Partition
 
 if TYPE_CHECKING:
     from tlog.index.store import Store
@@ -21,6 +21,10 @@ MAX_OPEN = 32
 """Indexes that are held open."""
 
 MAX_PAUSE_S = 0.02
+
+MANY_PER_S = 10_000
+BUSY_FACTOR = 6
+"""Where a partition grows by more entries a second than that, indexing pauses longer, and catches up afterwards."""
 
 _log = logging.getLogger("tlog.keeper")
 
@@ -42,6 +46,7 @@ class Indexing:
         self._failures: dict[str, tuple[str, float]] = {}
         self._indexed: dict[str, int] = {}
         self._stepped_at = 0.0
+        self._stepped_size = 0
 
     @property
     def troubles(self) -> dict[str, str]:
@@ -101,8 +106,8 @@ class Indexing:
                 while len(self._stores) >= MAX_OPEN:
                     self._stores.pop(next(iter(self._stores))).close()
                 self._stores[name] = sqlite_store(partition)
-            self._stepped_at = time.monotonic()
-            catch_up(partition, self._stores[name], step=self._step)
+            self._stepped_at, self._stepped_size = time.monotonic(), size
+            catch_up(partition, self._stores[name], step=lambda: self._step(partition))
             self._indexed[name] = size
         except _Stopped:
             return
@@ -115,8 +120,13 @@ class Indexing:
             if self._failures.pop(name, None) is not None:
                 _log.warning("index_recovered partition=%s", name)
 
-    def _step(self) -> None:
-        """Wait for as long as the last entries took, so that requests get half of the interpreter's time at least."""
-        if self._stop.wait(min(time.monotonic() - self._stepped_at, MAX_PAUSE_S)):
+    def _step(self, partition: Partition) -> None:
+        """Wait for as long as the last entries took, so that requests get half of the interpreter's time at least.
+
+        While much is appended, wait several times as long: who appends waits for an answer, and nobody for the index.
+        """
+        took, size = time.monotonic() - self._stepped_at, partition.size
+        factor = BUSY_FACTOR if size - self._stepped_size > MANY_PER_S * took else 1
+        if self._stop.wait(min(took, MAX_PAUSE_S) * factor):
             raise _Stopped
-        self._stepped_at = time.monotonic()
+        self._stepped_at, self._stepped_size = time.monotonic(), size

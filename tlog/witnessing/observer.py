@@ -68,6 +68,8 @@ class Observer:
         if request.old_size != seen.size:
             raise StaleSizeError(seen.size)
         self._require_growth(request, seen)
+        if signers and self.state.is_convicted(request.origin):
+            raise self._convicted(request)
         # The clock may step back, the time of a cosignature does not.
         timestamp_s = max(int(self._clock()), seen.time, 1)
         lines = tuple(sign_line(signer, request.note.text, timestamp_s=timestamp_s) for signer in signers)
@@ -124,6 +126,16 @@ class Observer:
             f"the consistency proof from {seen.size} to {size} does not lead to the signed root",
             expected=root.hex(),
             found=new.hex(),
+        )
+
+    def _convicted(self, request: AddCheckpoint) -> InconsistentLogError:
+        """Return the error for a log that was proven to lie: nobody signs for it here any more."""
+        evidence = next(kept.evidence for kept in self.state.kept() if kept.origin == request.origin)
+        return InconsistentLogError(
+            "this log has signed two trees that contradict each other, so nothing of it is cosigned here any more",
+            old_note=evidence.against.raw,
+            new_note=evidence.shown.raw,
+            proof=evidence.hashes,
         )
 
     def _contradiction(self, reason: str, request: AddCheckpoint, seen: Seen) -> InconsistentLogError:

@@ -100,6 +100,7 @@ class WitnessState:
         try:
             self._db = self._connect()
             self._id, self._written = self._require_whole()
+            self._convicted = {origin for (origin,) in self._db.execute("SELECT DISTINCT origin FROM evidence")}
         except BaseException:
             self._close_files()
             raise
@@ -164,14 +165,21 @@ class WitnessState:
         return batch.taken[index]
 
     def keep(self, kept: Kept) -> None:
-        """Keep evidence, unless it is known or there is enough of this log."""
-        with self._turn, self._transaction():
-            counted = self._db.execute("SELECT count(*) FROM evidence WHERE origin = ?", (kept.origin,))
-            if counted.fetchone()[0] < MAX_EVIDENCE:
-                self._db.execute(
-                    "INSERT INTO evidence (origin, time, file) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                    (kept.origin, kept.time, kept.evidence.format()),
-                )
+        """Keep evidence, unless it is known or there is enough of this log: then nothing is written."""
+        file = kept.evidence.format()
+        with self._turn:
+            with _storage_errors(self._path):
+                query = "SELECT file FROM evidence WHERE origin = ?"
+                files = [known for (known,) in self._db.execute(query, (kept.origin,))]
+            if file not in files and len(files) < MAX_EVIDENCE:
+                with self._transaction():
+                    values = (kept.origin, kept.time, file)
+                    self._db.execute("INSERT INTO evidence (origin, time, file) VALUES (?, ?, ?)", values)
+        self._convicted.add(kept.origin)
+
+    def is_convicted(self, origin: str) -> bool:
+        """Whether there is evidence of this log's misbehaviour. Cost: none, it is in memory."""
+        return origin in self._convicted
 
     def kept(self) -> list[Kept]:
         """Return all evidence that was kept, the oldest first."""

@@ -11,8 +11,10 @@ from types import TracebackType
 from typing import Self
 
 from tlog.checkpoint import Checkpoint
-from tlog.errors import FormatError
+from tlog.errors import FormatError, NotFoundError
+from tlog.evidence import Evidence, SplitView, verify_evidence
 from tlog.keys import COSIGNATURES, Signer, VerifierKey
+from tlog.policy import Policy, PolicyLog
 from tlog.witnessing.observer import Observer
 from tlog.witnessing.state import Kept, WitnessState
 
@@ -29,6 +31,7 @@ class Witness:
         if len({signer.verifier_key.name for signer in signers}) != 1:
             raise FormatError("witness", "its keys have different names; one witness has one name")
         self._observer = Observer(state, clock=clock)
+        self._clock = clock
         self._signers = tuple(signers)
 
     @property
@@ -69,6 +72,23 @@ class Witness:
     def evidence(self) -> list[Kept]:
         """Return the split views that were met, the oldest first."""
         return self._observer.state.kept()
+
+    def policy(self, origin: str) -> Policy:
+        """Return the policy that believes this log's keys, and asks for no cosignature. Raises: NotFoundError."""
+        seen = self._observer.state.seen(origin)
+        if seen is None:
+            raise NotFoundError(f"the log {origin!r} is not known here")
+        return Policy(tuple(PolicyLog(VerifierKey.parse(vkey)) for vkey in seen.vkeys))
+
+    def accuse(self, evidence: Evidence) -> SplitView:
+        """Keep evidence that came from elsewhere; from then on nothing of its log is cosigned.
+
+        Raises: as `verify_evidence`; NotFoundError for a log that is not known; StorageError.
+        """
+        origin = evidence.against.origin
+        split = verify_evidence(evidence, self.policy(origin))
+        self._observer.state.keep(Kept(origin, int(self._clock()), evidence))
+        return split
 
     def close(self) -> None:
         """Release the state."""

@@ -282,7 +282,7 @@ def _message_of(error: BaseException) -> str:
 
 
 def _next_step(error: BaseException) -> str | None:
-    if "'tlog " in str(error):
+    if re.search(r"'tlog[ -]", str(error)):
         return None
     return next((step for kind, step in NEXT_STEPS if isinstance(error, kind)), None)
 

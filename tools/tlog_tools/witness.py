@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import tlog
 from tlog._strict import format_base64
 from tlog.keys import MAX_VKEY_LENGTH
+from tlog.monitoring.settings import check_url
 from tlog.policy import MAX_POLICY_SIZE
 from tlog.witnessing.home import WitnessHome
+from tlog.witnessing.witness import Witness
 from tlog_tools import common, output
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 DEFAULT_DIRECTORY = "witness"
 
@@ -131,9 +138,21 @@ def evidence_command(home: WitnessHome, target: str | None, as_json: bool) -> No
     show_envvar=True,
     help="Where to listen; port 0: any.",
 )
+@click.option("--peer", "peers", multiple=True, metavar="URL", help="Gossip with this witness or monitor; repeatable.")
+@click.option("--policy", metavar="FILE", help="A policy with the URLs of the logs' sites, for gossip.")
+@click.option(
+    "--gossip-interval",
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0.1, 86_400),
+    help="Time between two rounds of gossip.",
+)
 @common.with_json
 @click.pass_obj
-def serve_command(home: WitnessHome, bind: str, as_json: bool) -> int:
+def serve_command(
+    home: WitnessHome, bind: str, *, peers: tuple[str, ...], policy: str | None, gossip_interval: float, as_json: bool
+) -> int:
     """Serve add-checkpoint to logs, and the latest cosigned checkpoints to monitors, over HTTP (c2sp.org/tlog-witness).
 
     SIGTERM or Ctrl-C end it when its last answer is given. With --json: {"url"} when it is ready.
@@ -146,7 +165,20 @@ def serve_command(home: WitnessHome, bind: str, as_json: bool) -> int:
 
     ready = serving(f"the witness in {home.path}", as_json=as_json)
     secret = common.passphrase()
-    return serve_party(lambda: home.open(passphrase=secret), create_witness_app, bind, on_ready=ready)
+    urls = [check_url(peer, "--peer") for peer in peers]
+    sites = {} if policy is None else _sites(policy)
+
+    def make_app(witness: Witness) -> Flask:
+        if urls:
+            from tlog.monitoring.witness import WitnessGossip
+            from tlog.witnessing.web import WebTransport
+
+            gossip = WitnessGossip(witness, urls, WebTransport(), sites)
+            arguments = (threading.Event(), gossip_interval)
+            threading.Thread(target=gossip.run, args=arguments, name="tlog-gossip", daemon=True).start()
+        return create_witness_app(witness)
+
+    return serve_party(lambda: home.open(passphrase=secret), make_app, bind, on_ready=ready)
 
 
 def add_logs(add_log: Callable[..., None], words: tuple[str, ...], *, as_json: bool) -> None:
@@ -182,6 +214,12 @@ def show_vkeys(vkeys: tuple[tlog.VerifierKey, ...], *, as_json: bool) -> None:
             output.emit_json({"name": vkey.name, "vkey": str(vkey)})
         else:
             output.emit_line(str(vkey))
+
+
+def _sites(path: str) -> dict[str, str]:
+    """Return the URLs of the logs of a policy, by origin."""
+    logs = tlog.Policy.parse(output.read_input(path, MAX_POLICY_SIZE, "policy")).logs
+    return {log.key.name: check_url(log.url, "policy: log") for log in logs if log.url is not None}
 
 
 def _keys(word: str) -> list[tlog.VerifierKey]:
