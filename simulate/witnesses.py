@@ -19,7 +19,7 @@ from tlog.witnessing.request import AddCheckpoint, origin_hash
 from tlog.witnessing.state import WitnessState
 from tlog.witnessing.transport import Reply
 from tlog.witnessing.witness import Witness
-from tlog_server.witnessing import SIZE_TYPE, STATUSES
+from tlog_server.party import SIZE_TYPE, STATUSES
 
 TEXT = "text/plain"
 HUGE = (b"9223372036854775807\n", b"9223372036854775808\n", b"9" * 4000 + b"\n", b"-1\n", b"00\n", b"0\n", b"7\n")

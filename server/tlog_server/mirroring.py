@@ -6,69 +6,36 @@ It is an application of its own. Source: c2sp.org/tlog-mirror; c2sp.org/tlog-til
 from __future__ import annotations
 
 import base64
-import logging
-import secrets
 from collections.abc import Iterator
 
-from flask import Flask, Response, g
+from flask import Flask, Response
 
-from tlog.errors import (
-    Error,
-    FormatError,
-    InconsistentLogError,
-    NotFoundError,
-    ProofError,
-    SignatureError,
-    UnknownOriginError,
-    UntrustedNoteError,
-)
-from tlog.mirroring.mirror import Mirror, MirrorConflictError, NothingPendingError, PartialUploadError
+from tlog.errors import NotFoundError
+from tlog.mirroring.mirror import Mirror, MirrorConflictError, PartialUploadError
 from tlog.tile import Tile, parse_path
-from tlog.witnessing.observer import StaleSizeError
 from tlog.witnessing.request import MAX_REQUEST_SIZE, origin_hash
 from tlog_server import bodies, problems
-from tlog_server.answering import BYTES, IMMUTABLE, TEXT
+from tlog_server.answering import BYTES, IMMUTABLE
 from tlog_server.asking import SETTINGS
+from tlog_server.party import CHECKPOINT_CACHE, TEXT, new_party_app, refuse_in_words
 from tlog_server.settings import Settings
-from tlog_server.witnessing import CHECKPOINT_CACHE, SIZE_TYPE
 
 INFO_TYPE = "text/x.tlog.mirror-info"
 MAX_UPLOAD_SIZE = 1 << 30
 """Bytes of an upload; a client sends 32 packages of at most 17 MB."""
 
-STATUSES: tuple[tuple[type[Error], int], ...] = (
-    (FormatError, 400),
-    (UnknownOriginError, 404),
-    (NotFoundError, 404),
-    (SignatureError, 403),
-    (UntrustedNoteError, 403),
-    (ProofError, 422),
-    (NothingPendingError, 422),
-    (InconsistentLogError, 422),
-)
-"""The status of each refusal; what is not named here is an outage of the mirror, 503."""
-
-_log = logging.getLogger("tlog.mirror")
-
 
 def create_mirror_app(mirror: Mirror) -> Flask:
     """Return the WSGI application of a mirror; submission prefix and monitoring prefix are both its root."""
-    app = Flask("tlog_server.mirroring", static_folder=None, template_folder=None)
+    app = new_party_app("tlog_server.mirroring", mirror.vkeys)
     app.config[SETTINGS] = Settings()
-    app.url_map.merge_slashes = False
     bodies.install(app)
     problems.install(app)
-
-    @app.before_request
-    def begin() -> None:
-        g.request_id = secrets.token_hex(8)
+    refuse_in_words(app)
 
     @app.after_request
     def finish(response: Response) -> Response:
-        response.headers["X-Request-ID"] = g.request_id
-        response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Accept-Encoding"] = "gzip, zstd"
-        response.headers.setdefault("Cache-Control", "no-store")
         return response
 
     _take(app, mirror)
@@ -114,37 +81,15 @@ def _serve(app: Flask, mirror: Mirror) -> None:
             raise NotFoundError("the mirror checkpoint does not imply this")
         return Response(store.read(place), content_type=BYTES, headers={"Cache-Control": IMMUTABLE})
 
-    @app.get("/vkey")
-    def vkey() -> Response:
-        """The verifier keys; whoever trusts the mirror should have them by another way too."""
-        return Response("".join(f"{key}\n" for key in mirror.vkeys), content_type=TEXT)
-
-    @app.get("/healthz")
-    def healthz() -> Response:
-        """The process answers."""
-        return Response("ok\n", content_type=TEXT)
-
 
 def _refuse(app: Flask) -> None:
-    """Add what is said to those who get nothing."""
-
-    @app.errorhandler(StaleSizeError)
-    def stale(error: StaleSizeError) -> Response:
-        return Response(f"{error.tree_size}\n", 409, content_type=SIZE_TYPE)
+    """Say to those who cannot go on what they need."""
 
     @app.errorhandler(MirrorConflictError)
     def conflict(error: MirrorConflictError) -> Response:
         ticket = base64.b64encode(error.ticket).decode()
         status = 202 if isinstance(error, PartialUploadError) else 409
         return Response(f"{error.tree_size}\n{error.next_entry}\n{ticket}\n", status, content_type=INFO_TYPE)
-
-    @app.errorhandler(Error)
-    def refuse(error: Error) -> Response:
-        for kind, status in STATUSES:
-            if isinstance(error, kind):
-                return Response(f"{error}\n", status, content_type=TEXT)
-        _log.error("request %s: %s", g.request_id, error)
-        return Response("the mirror cannot reach its storage now; ask again later\n", 503, {"Retry-After": "5"}, TEXT)
 
 
 def _origin(mirror: Mirror, name: str) -> str:
