@@ -97,6 +97,7 @@ LAYERS: tuple[tuple[int, tuple[str, ...]], ...] = (
             "tlog.mirroring.mirror",
             "tlog.mirroring.source",
             "tlog.mirroring.pull",
+            "tlog.mirroring.push",
             "tlog.mirroring.home",
             "tlog.monitoring.*",
             "tlog.witnessing.collect",

@@ -28,6 +28,11 @@ def create_witness_app(witness: Witness) -> Flask:
         """Cosign a checkpoint."""
         return Response(witness.add_checkpoint(request.get_data(cache=False)), content_type=TEXT)
 
+    @app.post("/sign-subtree")
+    def sign_subtree() -> Response:
+        """Cosign a subtree."""
+        return Response(witness.sign_subtree(request.get_data(cache=False)), content_type=TEXT)
+
     @app.get("/<origin_hash>/checkpoint")
     def checkpoint(origin_hash: str) -> Response:
         """The latest cosigned checkpoint of a log."""

@@ -81,6 +81,10 @@ class Observer:
             raise StaleSizeError(seen.size if current is None else current.size)
         return lines
 
+    def knows(self, origin: str) -> bool:
+        """Whether this log is followed."""
+        return self.state.seen(origin) is not None
+
     def checkpoint(self, origin_hash: str) -> bytes:
         """Return the latest checkpoint of a log, with the log's verified signatures and the cosignatures made of it.
 

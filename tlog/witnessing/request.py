@@ -1,7 +1,7 @@
-"""What a log sends to a witness: the body of `add-checkpoint`, taken apart so far that each rule can be asked in turn.
+"""What a witness is sent: the bodies of `add-checkpoint` and `sign-subtree`, taken apart so that rules can be asked.
 
 Parsing is syntax only. A tree size and a root hash that contradict each other are for the witness to judge, which has
-statuses of its own for them. Source: c2sp.org/tlog-witness, section "add-checkpoint".
+statuses of its own for them. Source: c2sp.org/tlog-witness, sections "add-checkpoint" and "sign-subtree".
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from tlog._strict import MAX_TREE_SIZE, parse_decimal, parse_hash
+from tlog.checkpoint import Checkpoint
 from tlog.errors import FormatError
 from tlog.note import MAX_NOTE_SIZE, Note
+from tlog.subtree import check_subtree
 from tlog.tlogproof import MAX_PROOF_HASHES
 
 MAX_REQUEST_SIZE = MAX_NOTE_SIZE + 4096
@@ -41,25 +43,64 @@ class AddCheckpoint:
 
         body: at most MAX_REQUEST_SIZE bytes. It is split at its first blank line; the checkpoint has one of its own.
         """
-        if len(body) > MAX_REQUEST_SIZE:
-            raise FormatError(_WHAT, f"{len(body)} bytes are more than {MAX_REQUEST_SIZE}")
-        head, blank, signed = body.partition(b"\n\n")
-        try:
-            first, *proof = head.decode("ascii").split("\n", MAX_PROOF_HASHES + 2)
-        except UnicodeDecodeError as err:
-            raise FormatError(_WHAT, "the lines before the checkpoint are not ASCII") from err
-        if not blank or not first.startswith("old "):
-            raise FormatError(_WHAT, "it needs a line 'old <size>', the proof's hashes, a blank line and a checkpoint")
-        if len(proof) > MAX_PROOF_HASHES:
-            raise FormatError(_WHAT, f"it has more than {MAX_PROOF_HASHES} proof lines")
-        old_size = parse_decimal(first.removeprefix("old "), f"{_WHAT}: old size", MAX_TREE_SIZE)
-        hashes = tuple(parse_hash(line, f"{_WHAT}: proof line") for line in proof)
-        return cls(old_size, hashes, *_checkpoint(signed))
+        (first, *proof), signed = _split(body, "old ", _WHAT)
+        old_size = parse_decimal(first, f"{_WHAT}: old size", MAX_TREE_SIZE)
+        return cls(old_size, _proof(proof, _WHAT), *_checkpoint(signed))
+
+
+@dataclass(frozen=True, slots=True)
+class SignSubtree:
+    """A request to cosign a subtree of a tree that was cosigned, unverified.
+
+    span: its leaves [start, end). subtree_root: 32 bytes. hashes: the proof, at most 63. checkpoint: of the tree.
+    """
+
+    span: tuple[int, int]
+    subtree_root: bytes
+    hashes: tuple[bytes, ...]
+    checkpoint: Checkpoint
+
+    @classmethod
+    def parse(cls, body: bytes) -> SignSubtree:
+        """Return the request that a body spells. Nothing is verified. Raises: FormatError for any other spelling.
+
+        Source: c2sp.org/tlog-witness, section "sign-subtree".
+        """
+        what = "sign-subtree"
+        (span, *rest), signed = _split(body, "subtree ", what)
+        start, space, end = span.partition(" ")
+        if not space or not rest:
+            raise FormatError(what, "it needs a line 'subtree <start> <end>', and one with the subtree's hash")
+        numbers = tuple(parse_decimal(number, f"{what}: range", MAX_TREE_SIZE) for number in (start, end))
+        checkpoint = Checkpoint.parse(signed)
+        check_subtree(*numbers, checkpoint.tree_size)
+        root = parse_hash(rest[0], f"{what}: hash line")
+        return cls((numbers[0], numbers[1]), root, _proof(rest[1:], what), checkpoint)
 
 
 def origin_hash(origin: str) -> str:
     """Return under which name a witness serves the checkpoints of a log: SHA-256 of the origin in lowercase hex."""
     return sha256(origin.encode()).hexdigest()
+
+
+def _split(body: bytes, word: str, what: str) -> tuple[list[str], bytes]:
+    """Return the lines before the first blank line, the first one without its word, and the bytes behind it."""
+    if len(body) > MAX_REQUEST_SIZE:
+        raise FormatError(what, f"{len(body)} bytes are more than {MAX_REQUEST_SIZE}")
+    head, blank, signed = body.partition(b"\n\n")
+    try:
+        first, *rest = head.decode("ascii").split("\n", MAX_PROOF_HASHES + 3)
+    except UnicodeDecodeError as err:
+        raise FormatError(what, "the lines before the checkpoint are not ASCII") from err
+    if not blank or not first.startswith(word):
+        raise FormatError(what, f"it needs a line that begins with '{word}', hashes, a blank line and a checkpoint")
+    return [first.removeprefix(word), *rest], signed
+
+
+def _proof(lines: list[str], what: str) -> tuple[bytes, ...]:
+    if len(lines) > MAX_PROOF_HASHES:
+        raise FormatError(what, f"it has more than {MAX_PROOF_HASHES} proof lines")
+    return tuple(parse_hash(line, f"{what}: proof line") for line in lines)
 
 
 def _checkpoint(signed: bytes) -> tuple[Note, str, int, bytes]:

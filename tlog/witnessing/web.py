@@ -18,14 +18,16 @@ class WebTransport:
     def __init__(self) -> None:
         self._http = httpx.Client(transport=DeadlineTransport("https:"), follow_redirects=False, trust_env=False)
 
-    def send(self, url: str, body: bytes | None, *, limit: int, timeout_s: float) -> Reply:
+    def send(
+        self, url: str, body: bytes | None, *, limit: int, timeout_s: float, content_type: str = "text/plain"
+    ) -> Reply:
         """See `Transport`. What is longer than `limit`, or comes in a content coding, is refused."""
         try:
             request = self._http.build_request(
                 "GET" if body is None else "POST",
                 url,
                 content=body,
-                headers={"Accept-Encoding": "identity"} | ({} if body is None else {"Content-Type": "text/plain"}),
+                headers={"Accept-Encoding": "identity"} | ({} if body is None else {"Content-Type": content_type}),
             )
             with until(timeout_s):
                 response = self._http.send(request, stream=True)

@@ -11,11 +11,15 @@ from types import TracebackType
 from typing import Self
 
 from tlog.checkpoint import Checkpoint
-from tlog.errors import FormatError, NotFoundError
+from tlog.cosignature import cosign_subtree
+from tlog.errors import FormatError, NotFoundError, UnknownOriginError
 from tlog.evidence import Evidence, SplitView, verify_evidence
-from tlog.keys import COSIGNATURES, Signer, VerifierKey
+from tlog.keys import COSIGNATURES, ML_DSA_44_COSIGNATURE, Signer, VerifierKey
+from tlog.note import NoteSignature, open_note
 from tlog.policy import Policy, PolicyLog
+from tlog.subtree import verify_subtree
 from tlog.witnessing.observer import Observer
+from tlog.witnessing.request import SignSubtree
 from tlog.witnessing.state import Kept, WitnessState
 
 
@@ -60,6 +64,29 @@ class Witness:
         Raises, cost: as `Observer.take`.
         """
         return "".join(f"{line}\n" for line in self._observer.take(body, self._signers)).encode()
+
+    def sign_subtree(self, body: bytes) -> bytes:
+        """Cosign a subtree of a tree that this witness has cosigned, and return the signature lines.
+
+        body: of the request. The lines are of the ML-DSA-44 key, and without a time. Raises: FormatError (400);
+        UnknownOriginError (404), and NotFoundError where the witness has no such key; SignatureError and
+        UntrustedNoteError where this witness has not cosigned the checkpoint (403); ProofError (422).
+        Source: c2sp.org/tlog-witness, section "sign-subtree".
+        """
+        request = SignSubtree.parse(body)
+        checkpoint = request.checkpoint
+        if not self._observer.knows(checkpoint.origin):
+            raise UnknownOriginError(checkpoint.origin, "a log that is followed here")
+        signers = [signer for signer in self._signers if signer.verifier_key.key_type == ML_DSA_44_COSIGNATURE]
+        if not signers:
+            raise NotFoundError("this witness has no ML-DSA-44 key, and no other one can sign subtrees")
+        open_note(checkpoint.note, self.vkeys)
+        verify_subtree(request.span, checkpoint.tree_size, request.subtree_root, checkpoint.root_hash, request.hashes)
+        lines = []
+        for signer in signers:
+            made = cosign_subtree(checkpoint.origin, *request.span, request.subtree_root, signer)
+            lines.append(NoteSignature(made.key_name, made.key_id, made.payload))
+        return "".join(f"{line}\n" for line in lines).encode()
 
     def checkpoint(self, origin_hash: str) -> bytes:
         """Return the latest cosigned checkpoint of a log, as monitors fetch it. See `Observer.checkpoint`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 import tlog
@@ -101,6 +103,32 @@ def pull_command(home: MirrorHome, source: str, policy: str, as_json: bool) -> N
         output.emit_json(common.checkpoint_fields(found))
     else:
         output.say(f"{output.printable(found.origin)}: mirrored and cosigned {found.tree_size:,} entries")
+
+
+@main.command("push")
+@click.argument("partition")
+@click.argument("url")
+@common.with_ledger
+@common.with_json
+def push_command(partition: str, url: str, ledger_path: Path, as_json: bool) -> None:
+    """Upload a partition of a ledger to the mirror at URL, as its operator; no mirror directory is needed.
+
+    With --json: {"partition", "tree_size", "cosignatures"}, these unverified, as the mirror sent them.
+    """
+    try:
+        from tlog.mirroring.push import push
+        from tlog.witnessing.web import WebTransport
+    except ImportError as err:
+        raise tlog.StorageError("uploading needs httpx; pip install 'tlog[client]' brings it") from err
+    with common.open_ledger(ledger_path) as ledger, WebTransport() as transport:
+        source = common.existing(ledger, partition)
+        with output.progress(f"uploading {partition}", common.published_size(source)) as progress:
+            lines = push(source, url, transport, progress)
+        size = common.published_size(source)
+    if as_json:
+        output.emit_json({"partition": partition, "tree_size": size, "cosignatures": lines.decode().splitlines()})
+    else:
+        output.say(f"{partition}: the mirror has {size:,} entries, and cosigned")
 
 
 @main.command("serve")

@@ -1,0 +1,87 @@
+"""Pushing a real log to a mirror over HTTP: at once, in parts, again, after it grew, and when the mirror is odd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tlog
+from tests.mirroring.conftest import SIGNER
+from tests.mirroring.test_pull import Pair
+from tests.witnessing.parties import WSGI, served
+from tlog.errors import Error, StorageError
+from tlog.mirroring.push import push
+from tlog.note import open_note
+from tlog.witnessing.web import WebTransport
+from tlog_server.mirroring import create_mirror_app
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    """A log of 3 entries and a mirror without any."""
+    made = Pair(tmp_path)
+    yield made
+    made.ledger.close()
+
+
+def test_pushed_as_it_grows(pair: Pair) -> None:
+    """At each size the copy is the log's own site, and what comes back is the mirror's cosignature; 40 bundles too."""
+    with served(create_mirror_app(pair.mirror)) as url, WebTransport() as transport:
+        for size in (3, 256, 300, 10_000):
+            pair.grow(size)
+            for _ in range(2):
+                lines = push(pair.log, url, transport)
+                assert len(open_note(pair.log.checkpoint().raw + lines, [SIGNER.verifier_key]).verified) == 1
+            pair.assert_equal()
+
+
+def test_a_pull_meanwhile(pair: Pair) -> None:
+    """Where the mirror has pulled a part, only the rest is sent."""
+    pair.grow(300)
+    pair.pull()
+    pair.grow(700)
+    with served(create_mirror_app(pair.mirror)) as url, WebTransport() as transport:
+        push(pair.log, url, transport)
+    pair.assert_equal()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (500, b"broken", "text/plain"),
+        (409, b"3\n0\n\n", "text/x.tlog.mirror-info"),
+        (409, b"9\n0\n\n", "text/x.tlog.mirror-info"),
+        (202, b"3\n", "text/x.tlog.mirror-info"),
+        (202, b"3\n0\n!\n", "text/x.tlog.mirror-info"),
+        (409, b"3\n", "text/plain"),
+    ],
+)
+def test_odd_answers_end(pair: Pair, status: int, body: bytes, kind: str) -> None:
+    """A mirror that answers something else, or the same for ever, ends the upload with its words."""
+
+    def app(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        is_entries = environ["PATH_INFO"] == "/add-entries"
+        answer = body if is_entries else b""
+        start(f"{status if is_entries else 200} x", [("Content-Type", kind), ("Content-Length", str(len(answer)))])
+        return [answer]
+
+    odd: WSGI = app
+    with served(odd) as url, WebTransport() as transport, pytest.raises(Error):
+        push(pair.log, url, transport)
+
+
+def test_a_mirror_that_does_not_know_the_log(pair: Pair, tmp_path: Path) -> None:
+    """The mirror's refusal is shown."""
+    stranger = tlog.Ledger.create(tmp_path / "other", origin="other.example").partition("users")
+    stranger.append("x")
+    stranger.publish()
+    with (
+        served(create_mirror_app(pair.mirror)) as url,
+        WebTransport() as transport,
+        pytest.raises(StorageError, match="the mirror answered 404"),
+    ):
+        push(stranger, url, transport)
