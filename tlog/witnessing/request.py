@@ -71,11 +71,12 @@ class SignSubtree:
         start, space, end = span.partition(" ")
         if not space or not rest:
             raise FormatError(what, "it needs a line 'subtree <start> <end>', and one with the subtree's hash")
-        numbers = tuple(parse_decimal(number, f"{what}: range", MAX_TREE_SIZE) for number in (start, end))
+        first = parse_decimal(start, f"{what}: range", MAX_TREE_SIZE)
+        behind = parse_decimal(end, f"{what}: range", MAX_TREE_SIZE)
         checkpoint = Checkpoint.parse(signed)
-        check_subtree(*numbers, checkpoint.tree_size)
+        check_subtree(first, behind, checkpoint.tree_size)
         root = parse_hash(rest[0], f"{what}: hash line")
-        return cls((numbers[0], numbers[1]), root, _proof(rest[1:], what), checkpoint)
+        return cls((first, behind), root, _proof(rest[1:], what), checkpoint)
 
 
 def origin_hash(origin: str) -> str:
