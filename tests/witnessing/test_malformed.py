@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from tests.statements import (
     IMPOSTOR,
     LOG,
+    LOG_VKEY,
     ORIGIN,
     TIMESTAMP_S,
     checkpoint,
@@ -23,13 +24,16 @@ from tests.statements import (
     entry_lines,
     signing_key,
     tree_hash,
+    witness_key,
 )
 from tests.test_subtree import subproof
 from tests.witnessing.conftest import NAME
 from tlog._strict import format_base64
 from tlog.checkpoint import Checkpoint
+from tlog.evidence import verify_evidence
 from tlog.keys import ED25519_COSIGNATURE
 from tlog.note import NoteSignature, open_note
+from tlog.policy import Policy
 from tlog.tlogproof import ConsistencyProof
 from tlog.witnessing.home import WitnessHome
 from tlog.witnessing.request import origin_hash
@@ -242,6 +246,7 @@ def test_statuses_of_sign_subtree(served: Served) -> None:
         (good.replace(b"subtree 8", b"subtree 7"), 400),
         (good.replace(b"8 13", b"8 8"), 400),
         (good.replace(b"8 13", b"8 15"), 400),
+        (unsigned.replace(b"subtree 8", b"subtree 7"), 400),
         (elsewhere, 404),
         (elsewhere.replace(b"\n\n", wrong, 1), 404),
         (unsigned, 403),
@@ -280,3 +285,26 @@ def test_two_trees_by_http(served: Served) -> None:
     for old_size, lines in ((3, OTHER[:3]), (3, OTHER[:8]), (3, LINES[:8])):
         assert served.post("/add-checkpoint", consistency_proof(old_size, lines).format()).status_code == 422
     assert [kept.evidence.shown.tree_size for kept in served.witness.evidence()] == [3, 8]
+
+
+def test_evidence_holds_verified_lines_only(served: Served) -> None:
+    """S9: lines of strangers neither fill the memory with copies of one fork, nor spoil the evidence for anybody."""
+    key, fork = witness_key(1).verifier_key, checkpoint(OTHER[:3])
+    forged = NoteSignature(key.name, key.key_id, TIMESTAMP_S.to_bytes(8, "big") + bytes(64))
+    for number in range(20):
+        stranger = NoteSignature("stranger.example", b"abcd", bytes([number]) * 10)
+        signed = replace(fork, signatures=(*fork.signatures, forged, stranger))
+        assert served.post("/add-checkpoint", ConsistencyProof(3, (), signed).format()).status_code == 422
+    (kept,) = served.witness.evidence()
+    for policy in (f"log {LOG_VKEY}\nquorum none\n", f"log {LOG_VKEY}\nwitness w {key}\nquorum none\n"):
+        assert verify_evidence(kept.evidence.format(), Policy.parse(policy)).origin == ORIGIN
+
+
+def test_no_subtree_of_a_log_that_forked(served: Served) -> None:
+    """A subtree's cosignature says that no view is known which contradicts it; with evidence of one it is refused."""
+    served.post("/add-checkpoint", grown(3, 14))
+    body = subtree(served, 8, 13)
+    assert served.post("/sign-subtree", body).status_code == 200
+    assert served.post("/add-checkpoint", consistency_proof(14, OTHER).format()).status_code == 422
+    assert served.post("/sign-subtree", body).status_code == 422
+    assert served.post("/sign-subtree", body.replace(b"subtree 8", b"subtree 7")).status_code == 400

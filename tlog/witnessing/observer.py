@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tlog.checkpoint import Checkpoint
 from tlog.errors import ConflictError, FormatError, InconsistentLogError, NotFoundError, ProofError, UnknownOriginError
@@ -63,18 +64,19 @@ class Observer:
         if seen is None:
             raise UnknownOriginError(request.origin, "a log that is followed here")
         opened = open_note(request.note, [VerifierKey.parse(vkey) for vkey in seen.vkeys])
+        # Lines that nobody verified are not kept: in what is served, or in evidence, they could spoil it for readers.
+        request = replace(request, note=Note(request.note.text, tuple(line for _, line in opened.verified)))
         if request.old_size > request.tree_size:
             raise FormatError("add-checkpoint: old size", f"{request.old_size} is more than {request.tree_size}")
         if request.old_size != seen.size:
             raise StaleSizeError(seen.size)
         self._require_growth(request, seen)
-        if signers and self.state.is_convicted(request.origin):
-            raise self._convicted(request)
+        if signers:
+            self.require_unconvicted(request.origin)
         # The clock may step back, the time of a cosignature does not.
         timestamp_s = max(int(self._clock()), seen.time, 1)
         lines = tuple(sign_line(signer, request.note.text, timestamp_s=timestamp_s) for signer in signers)
-        # Lines that nobody verified are not stored, and so not served: they could spoil the note for its readers.
-        note = Note(request.note.text, (*(line for _, line in opened.verified), *lines))
+        note = Note(request.note.text, (*request.note.signatures, *lines))
         step = Step(request.origin, seen, request.tree_size, request.root_hash, note.raw, timestamp_s)
         if not self.state.advance(step):
             current = self.state.seen(request.origin)
@@ -132,10 +134,12 @@ class Observer:
             found=new.hex(),
         )
 
-    def _convicted(self, request: AddCheckpoint) -> InconsistentLogError:
-        """Return the error for a log that was proven to lie: nobody signs for it here any more."""
-        evidence = next(kept.evidence for kept in self.state.kept() if kept.origin == request.origin)
-        return InconsistentLogError(
+    def require_unconvicted(self, origin: str) -> None:
+        """Raise InconsistentLogError for a log that was proven to lie: nobody signs for it here any more."""
+        if not self.state.is_convicted(origin):
+            return
+        evidence = next(kept.evidence for kept in self.state.kept() if kept.origin == origin)
+        raise InconsistentLogError(
             "this log has signed two trees that contradict each other, so nothing of it is cosigned here any more",
             old_note=evidence.against.raw,
             new_note=evidence.shown.raw,

@@ -70,7 +70,8 @@ class Witness:
 
         body: of the request. The lines are of the ML-DSA-44 key, and without a time. Raises: FormatError (400);
         UnknownOriginError (404), and NotFoundError where the witness has no such key; SignatureError and
-        UntrustedNoteError where this witness has not cosigned the checkpoint (403); ProofError (422).
+        UntrustedNoteError where this witness has not cosigned the checkpoint (403); ProofError, and where there
+        is evidence against the log InconsistentLogError (422).
         Source: c2sp.org/tlog-witness, section "sign-subtree".
         """
         request = SignSubtree.parse(body)
@@ -82,6 +83,7 @@ class Witness:
             raise NotFoundError("this witness has no ML-DSA-44 key, and no other one can sign subtrees")
         open_note(checkpoint.note, self.vkeys)
         verify_subtree(request.span, checkpoint.tree_size, request.subtree_root, checkpoint.root_hash, request.hashes)
+        self._observer.require_unconvicted(checkpoint.origin)
         lines = []
         for signer in signers:
             made = cosign_subtree(checkpoint.origin, *request.span, request.subtree_root, signer)
