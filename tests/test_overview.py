@@ -13,12 +13,11 @@ from tests.ledgers import QuickDisk, create
 from tlog.checkpoint import Checkpoint
 from tlog.errors import CorruptLedgerError, FormatError, NotFoundError, UntrustedNoteError
 from tlog.index.table import COLUMNS, csv_cell, format_csv, row_of_entry
-from tlog.keys import ED25519_COSIGNATURE, SigningKey
+from tlog.keys import SigningKey
 from tlog.ledger import Ledger
 from tlog.partition import Partition
-from tlog.policy import Policy, PolicyLog, PolicyWitness
 from tlog.report.checkpoints import compare, history, partition_of_origin
-from tlog.report.overview import growth, vouching
+from tlog.report.overview import growth
 from tlog.report.sentence import sentence
 from tlog.storage.checkpoints import format_record
 
@@ -82,22 +81,6 @@ def test_growth(tmp_path: Path) -> None:
     assert all(point.ts == partition.entry(point.size - 1).ts for point in growth(partition))
     with pytest.raises(FormatError):
         growth(partition, 1)
-
-
-def test_who_vouches(tmp_path: Path) -> None:
-    """The witnesses of a policy that have cosigned, whatever logs the policy names, and whether they are the quorum."""
-    partition = create(tmp_path / "ledger", disk=QuickDisk())
-    partition.append({})
-    checkpoint = partition.publish()
-    keys = [SigningKey.generate(f"witness.example/{name}", ED25519_COSIGNATURE) for name in "ab"]
-    witnesses = tuple(PolicyWitness(f"w{place}", key.verifier_key) for place, key in enumerate(keys))
-    other = SigningKey.generate("other.example/x").verifier_key
-    policy = Policy((PolicyLog(other),), witnesses, (), "w1")
-    one = vouching(checkpoint.sign(keys[0], timestamp_s=1), partition.vkey, policy)
-    assert (one.signed.witnesses_met, one.signed.witnesses_missing, one.is_met) == (("w0",), ("w1",), False)
-    assert vouching(checkpoint.sign(*keys, timestamp_s=1), partition.vkey, policy).is_met
-    with pytest.raises(UntrustedNoteError):
-        vouching(checkpoint, SigningKey.generate(partition.origin).verifier_key, policy)
 
 
 def test_recorded_checkpoints_before_a_size(many: Partition) -> None:

@@ -22,8 +22,8 @@ def test_each_member_in_its_order() -> None:
         Member("a", False, 1, 0, False),
         Member("b", False, 1, 1, False),
         Member("c", False, 1, 0, False),
-        Member("both", True, 2, 1, False),
-        Member("top", True, 1, 0, True),
+        Member("both", True, 2, 1, False, ("a", "b")),
+        Member("top", True, 1, 0, True, ("both", "c")),
     )
     assert [member.had for member in members(NESTED, {"a", "b", "c"})] == [1, 1, 1, 2, 2]
 

@@ -84,6 +84,7 @@ class Keeper:
         self._round_at = 0.0
         self._published: dict[str, int] = {}
         self._failures: dict[str, _Failure] = {}
+        self._missing: dict[str, dict[str, str]] = {}
         self._trouble: str | None = None
 
     @property
@@ -211,8 +212,9 @@ class Keeper:
             failure = self._failures.get(name)
             if failure is None or now >= failure.retry_at or self._stop.is_set():
                 self._publish(self._ledger.partition(name))
-        for name in self._failures.keys() - set(names):
-            del self._failures[name]
+        for known in (self._failures, self._missing):
+            for name in known.keys() - set(names):
+                known.pop(name, None)
         indexing = {} if self._indexing is None else self._indexing.troubles
         failures = self._failures
         write_notice(
@@ -221,6 +223,7 @@ class Keeper:
             {name: found.reason for name, found in failures.items()},
             indexing,
             blocked=sum(not found.is_cosigning for found in failures.values()),
+            missing=self._missing,
         )
 
     def _publish(self, partition: Partition) -> None:
@@ -233,6 +236,19 @@ class Keeper:
         else:
             if self._failures.pop(name, None) is not None:
                 _log.warning("publish_recovered partition=%s", name)
+        self._see_witnesses(partition)
+
+    def _see_witnesses(self, partition: Partition) -> None:
+        """Log which witnesses did not cosign the last time, once, and which do again, quorum or not."""
+        name = partition.name
+        missing = {seen.name: seen.trouble for seen in partition.witnesses() if seen.trouble is not None}
+        before = self._missing.pop(name, {})
+        if missing:
+            self._missing[name] = missing
+        for witness in sorted(missing.keys() - before.keys()):
+            _log.warning("witness_missing partition=%s witness=%s error=%s", name, witness, missing[witness])
+        for witness in sorted(before.keys() - missing.keys()):
+            _log.warning("witness_back partition=%s witness=%s", name, witness)
 
     def _fail(self, partition: Partition, err: Error) -> None:
         reason = f"{type(err).__name__}: {err}"

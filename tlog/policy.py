@@ -186,7 +186,7 @@ class Policy:
             cosignatures=tuple(cosignature for _, cosignature in cosigned),
             witnesses_met=tuple(_shown(witness.name) for witness in self.witnesses if witness.key in signed),
             witnesses_missing=tuple(_shown(witness.name) for witness in self.witnesses if witness.key not in signed),
-            quorum=self._quorum_in_words(),
+            quorum=self.quorum_in_words(),
         )
 
     def verify(self, checkpoint: bytes | Checkpoint) -> VerifiedCheckpoint:
@@ -232,9 +232,10 @@ class Policy:
             for witness in self.witnesses
         ]
         lines += [f"group {_shown(group.name)} is {_members_in_words(group)}" for group in self.groups]
-        return (*(lines if self.logs else ["no log is believed", *lines]), f"quorum: {self._quorum_in_words()}")
+        return (*(lines if self.logs else ["no log is believed", *lines]), f"quorum: {self.quorum_in_words()}")
 
-    def _quorum_in_words(self) -> str:
+    def quorum_in_words(self) -> str:
+        """Return who must have cosigned, in words."""
         if self.quorum == NO_QUORUM:
             return "none, no cosignature is asked for"
         group = next((group for group in self.groups if group.name == self.quorum), None)

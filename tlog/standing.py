@@ -13,7 +13,7 @@ class Member:
     """A witness or a group of a policy.
 
     name: in the policy. needed, had: members of a group; of a witness, 1, and 0 or 1. is_quorum: whether the
-    policy's quorum is this member.
+    policy's quorum is this member. members: names of a group's.
     """
 
     name: str
@@ -21,6 +21,7 @@ class Member:
     needed: int
     had: int
     is_quorum: bool
+    members: tuple[str, ...] = ()
 
     @property
     def is_met(self) -> bool:
@@ -40,5 +41,5 @@ def members(policy: Policy, witnesses: Collection[str]) -> tuple[Member, ...]:
         found[witness.name] = Member(witness.name, False, 1, has_cosigned, policy.quorum == witness.name)
     for group in policy.groups:  # members stand before the groups they are in
         had = sum(found[member].is_met for member in group.members)
-        found[group.name] = Member(group.name, True, group.threshold, had, policy.quorum == group.name)
+        found[group.name] = Member(group.name, True, group.threshold, had, policy.quorum == group.name, group.members)
     return tuple(found.values())

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tlog._strict import format_base64
-from tlog.errors import Error, NotFoundError, VerificationError
-from tlog.keeping.notice import is_led, read_notice
+from tlog.errors import Error, FormatError, NotFoundError, VerificationError
+from tlog.keeping.notice import Notice, is_led, read_notice
 from tlog.ledger import Ledger
 from tlog.partition import Partition
+from tlog.policy import Policy
+from tlog.report.vouching import Vouching, WitnessRecord, vouching
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,9 @@ class PartitionStatus:
     partition: its name. origin, vkey: of its log. entries: how many are durable. last_ts: of the last of them.
     published: how many the published checkpoint covers, 0 where there is none. root_hash: of that one. age_s: seconds
     since it was published. indexed: how many entries the index covers. trouble: why it is not published or indexed, as
-    far as is known. poison: why this process appends nothing to it. What is None is not there.
+    far as is known. poison: why this process appends nothing to it. vouching: how it stands with the witnesses of the
+    ledger's policy. missing: why some of them did not cosign the last time, as far as is known. What is None is not
+    there.
     """
 
     partition: str
@@ -39,6 +43,8 @@ class PartitionStatus:
     indexed: int
     trouble: str | None = None
     poison: str | None = None
+    vouching: Vouching | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def unpublished(self) -> int:
@@ -64,6 +70,7 @@ class PartitionStatus:
             "checkpoint_age_s": None if self.age_s is None else round(self.age_s, 3),
             "indexed": self.indexed,
             "is_failing": self.trouble is not None or self.poison is not None,
+            "witnesses": None if self.vouching is None else _vouching_fields(self.vouching),
         }
 
 
@@ -88,14 +95,13 @@ def status_of(ledger: Ledger, names: Iterable[str]) -> LedgerStatus:
 
     Cost: some small reads a partition, less than a millisecond.
     """
-    is_kept = is_led(ledger.files, ledger.path)
-    notice = read_notice(ledger.files, ledger.path) if is_kept else None
+    notice, is_kept = leaders_notice(ledger), is_led(ledger.files, ledger.path)
+    policy = ledger.witness_policy()
     found: list[PartitionStatus] = []
     unreadable: dict[str, str] = {}
     for name in names:
-        trouble = None if notice is None else notice.publishing.get(name) or notice.indexing.get(name)
         try:
-            found.append(partition_status(ledger.partition(name), trouble))
+            found.append(partition_status(ledger.partition(name), policy, notice))
         except Error as err:
             unreadable[name] = f"{type(err).__name__}: {err}"
     return LedgerStatus(
@@ -107,13 +113,23 @@ def status_of(ledger: Ledger, names: Iterable[str]) -> LedgerStatus:
     )
 
 
-def partition_status(partition: Partition, trouble: str | None = None) -> PartitionStatus:
-    """Return how one partition stands. trouble: what its keeper says about it. Raises: StorageError, VerificationError.
+def leaders_notice(ledger: Ledger) -> Notice | None:
+    """Return what the keeper that leads says, None where nobody leads. Raises: StorageError."""
+    return read_notice(ledger.files, ledger.path) if is_led(ledger.files, ledger.path) else None
 
-    Where the last entry or the index cannot be read, that is the trouble, and the rest is shown.
+
+def partition_status(
+    partition: Partition, policy: Policy | None = None, notice: Notice | None = None
+) -> PartitionStatus:
+    """Return how one partition stands. policy: of the ledger's witnesses. notice: what the keeper that leads says.
+
+    Where the last entry, the index or the record of cosignatures cannot be read, that is the trouble, and the rest is
+    shown. Raises: StorageError, VerificationError.
     """
     from tlog.index.search import index_path, sqlite_store
 
+    name = partition.name
+    trouble = None if notice is None else notice.publishing.get(name) or notice.indexing.get(name)
     entries, last_ts = partition.size, None
     try:
         last_ts = partition.entry(entries - 1).ts if entries else None
@@ -133,6 +149,11 @@ def partition_status(partition: Partition, trouble: str | None = None) -> Partit
             trouble = trouble or f"{type(err).__name__}: {err}"
         finally:
             store.close()
+    vouched = None
+    try:
+        vouched = None if policy is None else vouching(partition, policy)
+    except (VerificationError, FormatError) as err:
+        trouble = trouble or f"{type(err).__name__}: {err}"
     poison = partition.poison
     return PartitionStatus(
         partition.name,
@@ -146,4 +167,27 @@ def partition_status(partition: Partition, trouble: str | None = None) -> Partit
         indexed,
         trouble,
         None if poison is None else f"{type(poison).__name__}: {poison}",
+        vouched,
+        {} if notice is None else notice.missing.get(name, {}),
     )
+
+
+def _vouching_fields(found: Vouching) -> dict[str, Any]:
+    return {
+        "quorum": found.quorum,
+        "is_met": found.is_met,
+        "waiting": found.waiting,
+        "records": [_witness_fields(record) for record in found.witnesses],
+    }
+
+
+def _witness_fields(record: WitnessRecord) -> dict[str, Any]:
+    last = record.last
+    return {
+        "name": record.name,
+        "key": f"{record.key.name}+{record.key.key_id.hex()}",
+        "size": None if last is None else last.size,
+        "time": None if last is None else last.time_s,
+        "lag": record.lag,
+        "is_missing": record.is_missing,
+    }

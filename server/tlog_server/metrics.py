@@ -16,6 +16,7 @@ from tlog.errors import Error
 from tlog.ledger import Ledger
 from tlog.names import SYSTEM_PARTITION
 from tlog.partition import Partition
+from tlog.report.shown import visible
 from tlog.status import status_of
 from tlog_server.access import require
 from tlog_server.answering import NO_STORE
@@ -29,6 +30,9 @@ MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
 MAX_PARTITIONS = 100
 """Partitions that are labels, the first by name; the others are not shown."""
+
+MAX_WITNESSES = 20
+"""Witnesses that are labels, the first of the policy."""
 
 OTHER = "other"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
@@ -195,6 +199,14 @@ class _State:
                 if found is not None:
                     family.add_metric([partition.partition], found)
             yield family
+        for name, text, seen in _OF_WITNESSES:
+            family = GaugeMetricFamily(name, text, labels=["partition", "witness"])
+            for partition in status.partitions:
+                for witness in () if partition.vouching is None else partition.vouching.witnesses[:MAX_WITNESSES]:
+                    found = seen(witness)
+                    if found is not None:
+                        family.add_metric([partition.partition, visible(witness.name)], found)
+            yield family
 
 
 _GAUGES: tuple[tuple[str, str, Any], ...] = (
@@ -203,4 +215,24 @@ _GAUGES: tuple[tuple[str, str, Any], ...] = (
     ("tlog_partition_checkpoint_age_seconds", "Seconds since the checkpoint was published.", lambda s: s.age_s),
     ("tlog_partition_index_lag_entries", "Durable entries that are not indexed.", lambda s: s.index_lag),
     ("tlog_partition_failing", "Whether it cannot be published or indexed.", lambda s: float(s.trouble is not None)),
+    (
+        "tlog_quorum_met",
+        "Whether the published checkpoint has the quorum of the ledger's witnesses.",
+        lambda s: None if s.vouching is None else float(s.vouching.is_met),
+    ),
+    (
+        "tlog_quorum_waiting",
+        "Whether a checkpoint was signed and waits for the quorum.",
+        lambda s: None if s.vouching is None else float(s.vouching.waiting is not None),
+    ),
+)
+
+_OF_WITNESSES: tuple[tuple[str, str, Any], ...] = (
+    ("tlog_witness_missing", "Whether its cosignature is missing.", lambda w: float(w.is_missing)),
+    ("tlog_witness_lag_entries", "Published entries that it has not cosigned.", lambda w: w.lag),
+    (
+        "tlog_witness_cosigned_timestamp_seconds",
+        "When it cosigned last, POSIX seconds.",
+        lambda w: None if w.last is None else w.last.time_s,
+    ),
 )

@@ -6,6 +6,7 @@ They are made here and can be read without scripts. What a reader need not belie
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from flask import Response
@@ -16,13 +17,15 @@ from tlog.entry import Entry
 from tlog.errors import FormatError, NotFoundError
 from tlog.index.table import row_of_entry
 from tlog.partition import Partition
-from tlog.report.overview import growth, vouching
+from tlog.report.overview import growth
 from tlog.report.sentence import sentence
+from tlog.report.vouching import vouching
 from tlog.status import partition_status, status_of
 from tlog_server.access import may
 from tlog_server.asking import ledger, parameters, partition
 from tlog_server.drawing import bars_of, growth_of
 from tlog_server.indexes import index_of
+from tlog_server.network import vouching_picture
 from tlog_server.problems import RefusedError
 from tlog_server.rendering import page, page_blueprint
 
@@ -64,7 +67,7 @@ def partition_page(name: str) -> Response:
     found = partition(name)
     status = status_of(ledger(), [name])
     seen = status.partitions[0] if status.partitions else partition_status(found)
-    checkpoint, policy = published(found), ledger().witness_policy()
+    checkpoint = published(found)
     return page(
         "partition.html",
         partition=found,
@@ -74,7 +77,21 @@ def partition_page(name: str) -> Response:
         checkpoint=checkpoint,
         growth=growth_of(growth(found)),
         bars=bars_of(index_of(found).counts(top=1)) if 0 < seen.indexed <= MAX_COUNTED else None,
-        vouching=None if checkpoint is None or policy is None else vouching(checkpoint, found.vkey, policy),
+        vouching=seen.vouching,
+    )
+
+
+@pages.get("/witnesses")
+def witnesses_page() -> Response:
+    """Who vouches for a log beside its own key: each witness, what it cosigned last, and the quorum."""
+    found = asked_partition(parameters("partition"))
+    if found is None:
+        return choice("witnesses", "Witnesses")
+    policy = ledger().witness_policy()
+    vouched = None if policy is None else vouching(found, policy)
+    drawn = None if vouched is None else vouching_picture(found.origin, vouched)
+    return page(
+        "witnesses.html", partition=found, here="witnesses", vouching=vouched, picture=drawn, now_s=int(time.time())
     )
 
 

@@ -19,7 +19,7 @@ from flask import Blueprint, Response, g, request
 
 from tlog._strict import format_base64
 from tlog.errors import Error
-from tlog.report.shown import cut, visible
+from tlog.report.shown import cut, moment, visible
 from tlog_server.answering import NO_STORE, answer
 from tlog_server.asking import ledger
 from tlog_server.problems import PROBLEM_TYPE, RefusedError, problem, refusal_of_failure
@@ -52,7 +52,12 @@ def page_blueprint(name: str) -> Blueprint:
 def page(template: str, **values: Any) -> Response:
     """Return the page that a template makes of these values."""
     shared = {"ledger_origin": ledger().config.origin, "partition": None, "here": ""}
-    text = _environment().get_template(template).render(**{**shared, **values})
+    return html(template, **{**shared, **values})
+
+
+def html(template: str, **values: Any) -> Response:
+    """Return the page that a template makes of these values, and of nothing else."""
+    text = _environment().get_template(template).render(**values)
     response = answer(text.encode("utf-8", "replace"), HTML, NO_STORE, compress=True)
     response.headers["Content-Security-Policy"] = POLICY
     return response
@@ -126,6 +131,7 @@ def _environment() -> Environment:
         "cut": lambda text: cut(visible(text), MAX_CELL),
         "exact": markupsafe.escape,
         "lines": _lines,
+        "moment": moment,
         "number": lambda number: f"{number:,}",
         "quoted": shlex.quote,
         "when": _when,

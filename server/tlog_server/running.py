@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import socket
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.systemd import sd_notify
 
-from tlog.errors import FormatError
+from tlog.errors import FormatError, NotFoundError, StorageError
 from tlog.keeper import Keeper
 from tlog.ledger import Ledger
 from tlog_server import logs
@@ -30,6 +32,9 @@ from tlog_server.worker import Worker
 DEFAULT_BIND = "127.0.0.1:8000"
 GRACE_S = 20
 """How long requests may go on after the server was told to end."""
+
+RETRY_S = 1.0
+"""How long a worker process that cannot open the ledger waits before it ends, and another one is started."""
 
 GUNICORN: dict[str, Any] = {
     "control_socket_disable": True,
@@ -44,6 +49,8 @@ GUNICORN: dict[str, Any] = {
     "worker_class": Worker,
     "worker_connections": 1000,
 }
+
+_log = logging.getLogger("tlog.server")
 
 _BIND = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]+):(0|[1-9][0-9]{0,4})", re.ASCII)
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a private directory is made in it
@@ -152,7 +159,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no annotat
 
     def load(self) -> Flask:
         """Return the application, in a worker process, where its keeper begins its work."""
-        app = create_app(Ledger.open(self._ledger, passphrase=self._passphrase), self._settings)
+        app = create_app(_open_or_die(self._ledger, self._passphrase), self._settings)
         if not self._settings.is_read_only:
             keeper: Keeper = app.config[KEEPER]
             keeper.start()
@@ -166,6 +173,19 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no annotat
         for handler in server.log.error_log.handlers:
             handler.setFormatter(logs.formatter(self._settings.log_format))
         self._on_ready(str(server.LISTENERS[0]))
+
+
+def _open_or_die(path: Path, passphrase: bytes | None) -> Ledger:
+    """Open the ledger in a worker process; where it is gone for now, end this one, and gunicorn starts another.
+
+    Any other way to fail while starting ends the whole server.
+    """
+    try:
+        return Ledger.open(path, passphrase=passphrase)
+    except (NotFoundError, StorageError) as err:
+        _log.error("worker_waits error=%s: %s", type(err).__name__, err)
+        time.sleep(RETRY_S)
+        raise SystemExit(1) from err
 
 
 def _worker_exit(_: Any, worker: Any) -> None:

@@ -19,7 +19,7 @@ from tests.ledgers import ORIGIN, FaultyDisk, QuickDisk
 from tests.waiting import until
 from tlog import keeper as module
 from tlog.keeper import Keeper, NotPublishedError
-from tlog.keeping.notice import LOCK_NAME, NOTICE_NAME, is_led, read_notice, write_notice
+from tlog.keeping.notice import LOCK_NAME, MAX_NOTICE_SIZE, NOTICE_NAME, is_led, read_notice, write_notice
 from tlog.status import status_of
 from tlog.storage.disk import Disk
 
@@ -317,11 +317,13 @@ def test_notices_that_are_none(ledger: tlog.Ledger, text: str) -> None:
 
 def test_a_notice_is_bounded(ledger: tlog.Ledger) -> None:
     """Of many partitions in trouble some are named, and all are counted."""
-    write_notice(ledger.files, ledger.path, {f"p{number:04}": "x" * 5000 for number in range(2000)}, {}, blocked=7)
-    assert (ledger.path / NOTICE_NAME).stat().st_size < 20_000
+    many = {f"p{number:04}": "\x01" * 5000 for number in range(2000)}
+    write_notice(ledger.files, ledger.path, many, {}, blocked=7, missing=dict.fromkeys(many, many))
+    assert (ledger.path / NOTICE_NAME).stat().st_size < MAX_NOTICE_SIZE
     notice = read_notice(ledger.files, ledger.path)
     assert notice is not None
     assert (len(notice.publishing), notice.troubled, notice.blocked) == (50, 2000, 7)
+    assert [len(witnesses) for witnesses in notice.missing.values()] == [10] * 50
     assert 0 <= notice.age_s < 100
     fields = json.loads((ledger.path / NOTICE_NAME).read_text())
     fields["beat"] += 1e9

@@ -19,9 +19,12 @@ from tlog.storage.disk import TEMPORARY_SUFFIX, Files
 NOTICE_NAME = "keeper.json"
 LOCK_NAME = "keeper.lock"
 
-MAX_NOTICE_SIZE = 1 << 16
+MAX_NOTICE_SIZE = 1 << 21
 MAX_NAMED = 50
 """Partitions in trouble that a notice names; the others are counted."""
+
+MAX_WITNESSES = 10
+"""Missing witnesses of a partition that a notice names."""
 
 MAX_REASON = 300
 """Characters of what a notice says about each."""
@@ -34,6 +37,8 @@ class Notice:
     process: its number. beat: seconds on the machine's monotonic clock when it said so. publishing, indexing: by
     partition, why its checkpoint is not published or its index not kept; at most MAX_NAMED each. troubled: how many
     partitions are in trouble. blocked: how many of them are not published for another reason than missing witnesses.
+    missing: by partition, why each witness that is missing did not cosign the last time; at most MAX_NAMED partitions,
+    and MAX_WITNESSES of each.
     """
 
     process: int
@@ -42,6 +47,7 @@ class Notice:
     indexing: Mapping[str, str] = field(default_factory=dict)
     troubled: int = 0
     blocked: int = 0
+    missing: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def age_s(self) -> float:
@@ -51,9 +57,15 @@ class Notice:
 
 
 def write_notice(
-    files: Files, ledger: Path, publishing: Mapping[str, str], indexing: Mapping[str, str], *, blocked: int
+    files: Files,
+    ledger: Path,
+    publishing: Mapping[str, str],
+    indexing: Mapping[str, str],
+    *,
+    blocked: int,
+    missing: Mapping[str, Mapping[str, str]],
 ) -> None:
-    """Replace the notice. publishing, indexing, blocked: as in `Notice`, of any number and length.
+    """Replace the notice. publishing, indexing, blocked, missing: as in `Notice`, of any number and length.
 
     Raises: StorageError.
     """
@@ -64,6 +76,7 @@ def write_notice(
         "indexing": _shortened(indexing),
         "troubled": len(publishing.keys() | indexing.keys()),
         "blocked": blocked,
+        "missing": {name: _shortened(missing[name], MAX_WITNESSES) for name in sorted(missing)[:MAX_NAMED]},
     }
     path = ledger / NOTICE_NAME
     temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
@@ -79,10 +92,11 @@ def read_notice(files: Files, ledger: Path) -> Notice | None:
         return Notice(
             int(fields["process"]),
             float(fields["beat"]),
-            {str(name): str(reason) for name, reason in fields["publishing"].items()},
-            {str(name): str(reason) for name, reason in fields["indexing"].items()},
+            _texts(fields["publishing"]),
+            _texts(fields["indexing"]),
             int(fields["troubled"]),
             int(fields["blocked"]),
+            {str(name): _texts(reasons) for name, reasons in fields["missing"].items()},
         )
     except (NotFoundError, FormatError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
@@ -104,5 +118,9 @@ def _take_for_an_instant(files: Files, fd: int, path: Path) -> bool:
     return True
 
 
-def _shortened(reasons: Mapping[str, str]) -> dict[str, str]:
-    return {name: reasons[name][:MAX_REASON] for name in sorted(reasons)[:MAX_NAMED]}
+def _texts(reasons: Mapping[str, str]) -> dict[str, str]:
+    return {str(name): str(reason) for name, reason in reasons.items()}
+
+
+def _shortened(reasons: Mapping[str, str], most: int = MAX_NAMED) -> dict[str, str]:
+    return {name: reasons[name][:MAX_REASON] for name in sorted(reasons)[:most]}

@@ -6,14 +6,16 @@ import contextlib
 import select
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 import tlog
-from tlog.status import partition_status
+from tlog.report.shown import moment
+from tlog.report.vouching import Vouching
+from tlog.status import PartitionStatus, leaders_notice, partition_status
 from tlog_tools import common, output
 
 DEFAULT_TAIL = 10
@@ -100,27 +102,28 @@ def status_command(partition: str | None, ledger_path: Path, as_json: bool) -> i
     A table of all partitions, or all about one. Nothing is verified but the checkpoint's signature.
 
     With --json: {"partition", "origin", "vkey", "entries", "last_ts", "published", "unpublished", "root_hash",
-    "checkpoint_age_s", "indexed", "is_failing"} of each; "root_hash", "last_ts" and "checkpoint_age_s" are null where
-    there is none.
+    "checkpoint_age_s", "indexed", "is_failing", "witnesses"} of each; "root_hash", "last_ts" and "checkpoint_age_s" are
+    null where there is none. "witnesses" is null without a policy, else {"quorum", "is_met", "waiting", "records"}, and
+    each record {"name", "key", "size", "time", "lag", "is_missing"}.
     """
     with common.open_ledger(ledger_path) as ledger:
+        policy, notice = ledger.witness_policy(), leaders_notice(ledger)
         names = ledger.partitions() if partition is None else common.chosen(ledger, partition)
-        rows: list[dict[str, Any]] = []
+        rows: list[PartitionStatus] = []
 
         def examine(target: tlog.Partition) -> None:
-            status = partition_status(target)
-            fields = status.to_fields()
+            status = partition_status(target, policy, notice)
             if status.trouble is not None:
                 output.say(f"{target.name}: {status.trouble}")
             if as_json:
-                output.emit_json(fields)
+                output.emit_json(status.to_fields())
             else:
-                rows.append(fields)
+                rows.append(status)
 
         code = common.for_each(ledger, names, as_json, examine)
     if partition is not None:
-        for fields in rows:
-            _print_fields(fields)
+        for status in rows:
+            _print_status(status)
     elif rows:
         _print_table(rows)
     elif not names and not as_json:
@@ -185,22 +188,53 @@ def _wait_for_closed_output(stop: threading.Event) -> None:
         stop.set()
 
 
-def _print_fields(fields: dict[str, Any]) -> None:
+def _print_status(status: PartitionStatus) -> None:
+    fields = status.to_fields()
+    del fields["witnesses"]
     for name, value in fields.items():
         output.emit_line(f"{name.replace('_', ' '):12} {_cell(value)}")
+    if status.vouching is not None:
+        _print_witnesses(status.vouching, status.missing)
 
 
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    columns = ("partition", "entries", "published", "unpublished", "last_ts")
-    cells = [tuple(column.replace("_", " ") for column in columns)]
-    cells += [tuple(_cell(row[column]) for column in columns) for row in rows]
-    widths = [max(len(row[number]) for row in cells) for number in range(len(columns))]
-    for name, *numbers, last_ts in cells:
-        middle = "  ".join(text.rjust(width) for text, width in zip(numbers, widths[1:-1], strict=True))
-        output.emit_line(f"{name.ljust(widths[0])}  {middle}  {last_ts}")
+def _print_witnesses(found: Vouching, reasons: Mapping[str, str]) -> None:
+    met = "met" if found.is_met else "not met"
+    waiting = "" if found.waiting is None else f"; a checkpoint of {found.waiting:,} entries waits for it"
+    output.emit_line(f"{'quorum':12} {met}: {output.printable(found.quorum)}{waiting}")
+    for witness in found.witnesses:
+        last = "nothing that is known"
+        if witness.last is not None:
+            last = f"{witness.last.size:,} entries, {moment(witness.last.time_s)}"
+        state = "missing, last cosigned" if witness.is_missing else "cosigned"
+        why = f" ({reasons[witness.name]})" if witness.is_missing and witness.name in reasons else ""
+        output.emit_line(f"{'witness':12} {output.printable(f'{witness.name}: {state} {last}{why}')}")
+
+
+def _print_table(rows: list[PartitionStatus]) -> None:
+    columns = ["partition", "entries", "published", "unpublished", "last_ts"]
+    cells = [[_cell(fields[column]) for column in columns] for fields in (row.to_fields() for row in rows)]
+    if any(row.vouching is not None for row in rows):
+        columns.append("witnesses")
+        for row, line in zip(rows, cells, strict=True):
+            line.append(_in_short(row.vouching))
+    cells.insert(0, [column.replace("_", " ") for column in columns])
+    widths = [max(len(line[number]) for line in cells) for number in range(len(columns))]
+    for line in cells:
+        sides = [str.ljust, str.rjust, str.rjust, str.rjust, str.ljust, str.ljust]
+        padded = (side(text, width) for side, text, width in zip(sides, line, widths, strict=False))
+        output.emit_line("  ".join(padded).rstrip())
+
+
+def _in_short(found: Vouching | None) -> str:
+    if found is None:
+        return "-"
+    total = len(found.witnesses)
+    return f"{total - len(found.missing)} of {total}{'' if found.is_met else ', no quorum'}"
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else output.printable(str(value))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -64,7 +66,10 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
 
 
 def test_a_ledger_that_is_gone(tmp_path: Path) -> None:
-    """Where the directory is moved away every process is red, and green when it is back."""
+    """Where the directory is moved away every process is red, and green when it is back.
+
+    A process that is started meanwhile does not take the others with it.
+    """
     partition = create(tmp_path / "ledger", disk=QuickDisk())
     partition.append("first")
     partition.close()
@@ -72,6 +77,8 @@ def test_a_ledger_that_is_gone(tmp_path: Path) -> None:
         until(lambda: server.get("/readyz").status_code == 200)
         (tmp_path / "ledger").rename(tmp_path / "away")
         time.sleep(INTERVAL_S)
+        os.kill(server.workers[0], signal.SIGKILL)
+        until(lambda: any("worker_waits" in line for line in server.said()))
         assert {server.get("/readyz").status_code for _ in range(8)} == {503}
         (tmp_path / "away").rename(tmp_path / "ledger")
         until(lambda: {server.get("/readyz").status_code for _ in range(8)} == {200})
