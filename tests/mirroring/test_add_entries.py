@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hmac
 import threading
 from pathlib import Path
 
 import pytest
 
 from tests.mirroring.conftest import LINES, SIGNER, body, opened, package, pend, reading, root
-from tests.statements import LOG_VKEY, ORIGIN, checkpoint, entry_lines
+from tests.statements import LOG_VKEY, ORIGIN, checkpoint, entry_lines, signing_key
 from tlog.errors import ConflictError, Error, FormatError, ProofError, UnknownOriginError
 from tlog.mirroring.mirror import Mirror, MirrorConflictError, NothingPendingError, PartialUploadError
 from tlog.mirroring.upload import Package, Upload, format_upload, read_upload
 from tlog.policy import Policy
 from tlog.tile import Bundle, Tile
+from tlog.tlogproof import ConsistencyProof
 from tlog.witnessing.request import origin_hash
 
 OTHER = entry_lines(700, word="other")
@@ -113,22 +115,66 @@ def test_statuses(mirror: Mirror) -> None:
         send(mirror, send_all)
 
 
-def test_tickets(mirror: Mirror) -> None:
-    """With its ticket an upload ends at the checkpoint that it began with, though another one is pending by now."""
-    pend(mirror, 0, 600)
-    with pytest.raises(PartialUploadError) as caught:
-        send(mirror, body(0, 600, packages=1))
-    pend(mirror, 600, 700)
-    ticket = caught.value.ticket
-    with pytest.raises(MirrorConflictError):
-        send(mirror, body(256, 600))
-    for forged in (b"x" * 32 + ticket[32:], ticket[:-1], b"t", checkpoint(OTHER[:600]).raw):
-        with pytest.raises(MirrorConflictError):
-            send(mirror, body(256, 600, ticket=forged))
-    assert send(mirror, body(256, 600, ticket=ticket))
-    assert_whole(mirror, 600)
-    assert send(mirror, body(600, 700))
+def test_recent_checkpoints(mirror: Mirror) -> None:
+    """An upload ends at the checkpoint that it began with, though others are pending by now, without a ticket too."""
+    pend(mirror, 0, 500)
+    with pytest.raises(PartialUploadError):
+        send(mirror, body(0, 500, packages=1))
+    for old, size in ((500, 550), (550, 600), (600, 700)):
+        pend(mirror, old, size)
+    with pytest.raises(MirrorConflictError) as caught:
+        send(mirror, body(300, 500))
+    assert (caught.value.tree_size, caught.value.next_entry) == (500, 256), "its proofs are good still"
+    assert send(mirror, body(256, 500))
+    assert_whole(mirror, 500)
+    with pytest.raises(MirrorConflictError) as caught:
+        send(mirror, body(550, 550)[:60])
+    assert (caught.value.tree_size, caught.value.next_entry) == (550, 500)
+    assert send(mirror, body(500, 700))
+    for _ in range(6):
+        pend(mirror, 700, 700)
+    with pytest.raises(MirrorConflictError, match="has 700 entries"):
+        send(mirror, body(500, 600))
     assert_whole(mirror, 700)
+
+
+def test_tickets(tmp_path: Path) -> None:
+    """A ticket is good after a restart, when the mirror itself remembers the latest checkpoint only; others are not."""
+    with opened(tmp_path / "m") as mirror:
+        pend(mirror, 0, 600)
+        with pytest.raises(PartialUploadError) as caught:
+            send(mirror, body(0, 600, packages=1))
+        pend(mirror, 600, 700)
+    ticket = caught.value.ticket
+    with opened(tmp_path / "m") as mirror:
+        raw = checkpoint(LINES[:600]).raw
+        own = hmac.new(b"another mirror", raw, "sha256").digest() + raw
+        spoiled = [ticket[:place] + bytes([ticket[place] ^ 1]) + ticket[place + 1 :] for place in range(len(ticket))]
+        for forged in (b"", b"t", ticket[:-1], ticket + b"x", ticket[32:], bytes(32) + raw, own, *spoiled):
+            with pytest.raises(MirrorConflictError, match="600 is the size of no pending"):
+                send(mirror, body(256, 600, ticket=forged))
+        with pytest.raises(MirrorConflictError, match="599 is the size of no pending"):
+            send(mirror, body(256, 599, ticket=ticket))
+        assert send(mirror, body(256, 600, ticket=ticket))
+        assert_whole(mirror, 600)
+        assert send(mirror, body(600, 700))
+        with pytest.raises(MirrorConflictError, match="has 700 entries"):  # expired: the mirror went on
+            send(mirror, body(600, 600, ticket=ticket))
+        assert_whole(mirror, 700)
+
+
+def test_a_ticket_of_another_log(mirror: Mirror) -> None:
+    """A ticket names a checkpoint of its own log only."""
+    other = signing_key("other.example")
+    mirror.add_log(other.verifier_key)
+    lines = entry_lines(3, word="of another log")
+    signed = checkpoint(lines, other, origin="other.example")
+    mirror.add_checkpoint(ConsistencyProof(0, (), signed).format())
+    with pytest.raises(MirrorConflictError) as caught:
+        send(mirror, format_upload(Upload("other.example", 1, 3, b""), []))
+    pend(mirror, 0, 700)
+    with pytest.raises(MirrorConflictError, match="3 is the size of no pending"):
+        send(mirror, format_upload(Upload(ORIGIN, 0, 3, caught.value.ticket), [package(0, 3, 3, lines)]))
 
 
 @pytest.mark.parametrize("what", ["entry", "hash", "count", "more hashes", "swapped"])
@@ -159,17 +205,36 @@ def replace_package(good: Package, entries: list[bytes], hashes: list[bytes]) ->
 
 
 def test_heads_that_are_none() -> None:
-    """Ranges backwards or beyond 2^63, origins that are empty, too long or not UTF-8, and heads cut off anywhere."""
+    """Ranges backwards, and heads cut off anywhere, are malformed; origins that no log has are not found."""
     good = format_upload(Upload(ORIGIN, 3, 700, b"ticket"), [])
     assert read_upload(reading(good)) == Upload(ORIGIN, 3, 700, b"ticket")
     origin = len(ORIGIN).to_bytes(2, "big") + ORIGIN.encode()
     bad = [good[:cut] for cut in range(len(good))]
-    bad += [good.replace((3).to_bytes(8, "big"), (701).to_bytes(8, "big")), origin + b"\xff" * 16 + b"\0\0"]
-    rest = good[len(origin) :]
-    bad += [b"\0\0" + rest, b"\0\1\xff" + rest, b"\x01\x00" + b"x" * 256 + rest]
+    bad += [good.replace((3).to_bytes(8, "big"), (701).to_bytes(8, "big"))]
     for raw in bad:
         with pytest.raises(FormatError):
             read_upload(reading(raw))
+    with pytest.raises(UnknownOriginError):
+        read_upload(reading(b"\0\1\xff" + good[len(origin) :]))
+
+
+def test_origins_that_no_log_has(mirror: Mirror) -> None:
+    """Empty, very long, with a NUL: not found, and not repeated at length (404)."""
+    pend(mirror, 0, 300)
+    for origin in ("", "x" * 65_535, ORIGIN + "\0", ORIGIN.upper()):
+        with pytest.raises(UnknownOriginError) as caught:
+            send(mirror, format_upload(Upload(origin, 0, 300, b""), []))
+        assert len(str(caught.value)) < 400
+
+
+def test_sizes_beyond_every_tree(mirror: Mirror) -> None:
+    """Any end that is no pending checkpoint's is a conflict, up to the largest number of 64 bits (409)."""
+    pend(mirror, 0, 300)
+    head = format_upload(Upload(ORIGIN, 0, 300, b""), [])
+    for size in (1, 299, 301, 2**63 - 1, 2**63, 2**64 - 1):
+        with pytest.raises(MirrorConflictError) as caught:
+            send(mirror, head.replace((300).to_bytes(8, "big"), size.to_bytes(8, "big")))
+        assert (caught.value.tree_size, caught.value.next_entry) == (300, 0)
 
 
 def test_concurrent_uploads(mirror: Mirror) -> None:

@@ -11,12 +11,17 @@ import pytest
 import tlog
 from tests.mirroring.conftest import SIGNER
 from tests.mirroring.test_pull import Pair
+from tests.statements import checkpoint, witness_key
 from tests.witnessing.parties import WSGI, served
 from tlog.errors import Error, StorageError
 from tlog.mirroring.push import push
-from tlog.note import open_note
+from tlog.note import verify_line
 from tlog.witnessing.web import WebTransport
 from tlog_server.mirroring import create_mirror_app
+
+WITNESSED = f"{checkpoint([], witness_key(1)).signatures[0]}\n".encode()
+FORGED = f"{checkpoint([], SIGNER).signatures[0]}\n".encode()
+"""A line of a key that nobody asked for, and one of the mirror's about another tree."""
 
 
 @pytest.fixture
@@ -33,8 +38,8 @@ def test_pushed_as_it_grows(pair: Pair) -> None:
         for size in (3, 256, 300, 10_000):
             pair.grow(size)
             for _ in range(2):
-                lines = push(pair.log, url, transport)
-                assert len(open_note(pair.log.checkpoint().raw + lines, [SIGNER.verifier_key]).verified) == 1
+                (line,) = push(pair.log, url, transport, [SIGNER.verifier_key])
+                verify_line(SIGNER.verifier_key, pair.log.checkpoint().text, line)
             pair.assert_equal()
 
 
@@ -54,6 +59,12 @@ def test_a_pull_meanwhile(pair: Pair) -> None:
         (500, b"broken", "text/plain"),
         (409, b"3\n0\n\n", "text/x.tlog.mirror-info"),
         (409, b"9\n0\n\n", "text/x.tlog.mirror-info"),
+        (202, b"3\n0\n\n", "text/x.tlog.mirror-info"),
+        (202, b"3\n2\n\n", "text/x.tlog.mirror-info"),
+        (200, b"", "text/plain"),
+        (200, b"cosigned\n", "text/plain"),
+        (200, WITNESSED, "text/plain"),
+        (200, FORGED, "text/plain"),
         (202, b"3\n", "text/x.tlog.mirror-info"),
         (202, b"3\n0\n!\n", "text/x.tlog.mirror-info"),
         (409, b"3\n", "text/plain"),
@@ -71,7 +82,7 @@ def test_odd_answers_end(pair: Pair, status: int, body: bytes, kind: str) -> Non
 
     odd: WSGI = app
     with served(odd) as url, WebTransport() as transport, pytest.raises(Error):
-        push(pair.log, url, transport)
+        push(pair.log, url, transport, [SIGNER.verifier_key])
 
 
 def test_a_mirror_that_does_not_know_the_log(pair: Pair, tmp_path: Path) -> None:

@@ -9,36 +9,44 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tlog.checkpoint import Checkpoint
+from tlog.cosignature import Cosignature
 from tlog.errors import (
     ConflictError,
     FormatError,
     InconsistentLogError,
     ProofError,
+    SignatureError,
     UnknownOriginError,
     VerificationError,
 )
 from tlog.evidence import Evidence
 from tlog.hashing import leaf_hashes, perfect_root
 from tlog.keys import COSIGNATURES, Signer, VerifierKey
-from tlog.mirroring.store import MirrorStore
+from tlog.mirroring.store import MirrorStore, merged
 from tlog.mirroring.upload import Package, Read, Upload, read_package, read_upload
-from tlog.note import NoteSignature
+from tlog.names import MAX_ORIGIN_SIZE
+from tlog.note import MAX_SIGNATURES, Note, NoteSignature, verify_line
 from tlog.storage.disk import Files
 from tlog.subtree import verify_subtree
 from tlog.tile import TILE_WIDTH
 from tlog.tree import Range, fold, range_nodes
 from tlog.witnessing.observer import Observer
-from tlog.witnessing.request import origin_hash
+from tlog.witnessing.request import AddCheckpoint, origin_hash
 from tlog.witnessing.state import Kept, WitnessState
 
 TAG_SIZE = 32
+
+MAX_RECENT = 4
+"""Pending checkpoints of a log that are remembered, so that uploads go on which began before the latest one came."""
 
 
 class MirrorConflictError(ConflictError):
@@ -75,8 +83,10 @@ class Mirror:
         self._signers = tuple(signers)
         self._secret = secret
         self._clock = clock
-        self._files = Files()
+        self._files = Files(top=root.parent)
         self._stores: dict[str, MirrorStore] = {}
+        self._recent: dict[str, list[Checkpoint]] = {}
+        self._mutex = threading.Lock()
 
     @property
     def vkeys(self) -> tuple[VerifierKey, ...]:
@@ -94,7 +104,7 @@ class Mirror:
     def store(self, origin: str) -> MirrorStore:
         """Return the copy of a log. Raises: UnknownOriginError."""
         if self._observer.state.seen(origin) is None:
-            raise UnknownOriginError(origin, "a log of this mirror")
+            raise UnknownOriginError(origin[:MAX_ORIGIN_SIZE], "a log of this mirror")
         return self._stores.setdefault(origin, MirrorStore(self._files, self._root / origin_hash(origin)))
 
     def pending(self, origin: str) -> Checkpoint | None:
@@ -116,12 +126,18 @@ class Mirror:
         """Return the split views that were met, the oldest first."""
         return self._observer.state.kept()
 
-    def add_checkpoint(self, body: bytes) -> bytes:
+    def add_checkpoint(self, body: bytes, witnesses: Iterable[VerifierKey] = ()) -> bytes:
         """Take up a pending checkpoint; the answer is empty, since the mirror has not got its entries yet.
 
+        witnesses: whose cosignatures on it are kept where they verify; lines of all others are dropped.
         Raises: as `Observer.take`.
         """
         self._observer.take(body)
+        request = AddCheckpoint.parse(body)
+        pending = self.pending(request.origin)
+        if pending is not None and pending.text == request.note.text:  # else somebody was faster
+            lines = _cosigned(request.note, witnesses)
+            self._remember(replace(pending, signatures=(*pending.signatures, *lines)))
         return b""
 
     def add_entries(self, read: Read) -> tuple[NoteSignature, ...]:
@@ -137,7 +153,12 @@ class Mirror:
         pending = self._pending(upload, store)
         stored = 0
         for start, end in upload.packages():
-            package = read_package(read, end - start)
+            try:
+                package = read_package(read, end - start)
+            except FormatError:
+                if not stored:
+                    raise
+                break
             if package is None:
                 break
             self._take(store, pending, (start, end), package)
@@ -150,9 +171,9 @@ class Mirror:
 
     def finish(self, origin: str) -> Checkpoint | None:
         """Sign the pending checkpoint where all its entries are here; return the mirror checkpoint."""
-        seen, store = self._observer.state.seen(origin), self.store(origin)
-        if seen is not None and seen.note is not None and store.next_entry() >= seen.size:
-            self._commit(store, Checkpoint.parse(seen.note))
+        store, latest = self.store(origin), self._latest(origin)
+        if latest is not None and store.next_entry() >= latest.tree_size:
+            self._commit(store, latest)
         return store.checkpoint()
 
     def close(self) -> None:
@@ -167,25 +188,42 @@ class Mirror:
     ) -> None:
         self.close()
 
+    def _remember(self, checkpoint: Checkpoint) -> None:
+        """Keep a pending checkpoint in memory, with the cosignatures that came with it."""
+        with self._mutex:
+            recent = self._recent.setdefault(checkpoint.origin, [])
+            before = next((one for one in recent if one.text == checkpoint.text), None)
+            others = [one for one in recent if one.text != checkpoint.text]
+            recent[:] = [merged(checkpoint, before), *others][:MAX_RECENT]
+
+    def _latest(self, origin: str) -> Checkpoint | None:
+        """Return the pending checkpoint, with the cosignatures that are known of it."""
+        pending = self.pending(origin)
+        recent = self._recent.get(origin, [])
+        return next((one for one in recent if pending is not None and one.text == pending.text), pending)
+
     def _pending(self, upload: Upload, store: MirrorStore) -> Checkpoint:
         """Return the pending checkpoint of the size that an upload names. Raises: as `add_entries`."""
-        seen = self._observer.state.seen(upload.origin)
-        if seen is None or seen.note is None:
+        latest = self._latest(upload.origin)
+        if latest is None:
             raise NothingPendingError("no checkpoint of this log is pending; send add-checkpoint first")
-        latest, mirrored, following = Checkpoint.parse(seen.note), store.checkpoint(), store.next_entry()
-        known = [latest, *([] if mirrored is None else [mirrored]), *self._redeemed(upload)]
+        mirrored, following = store.checkpoint(), store.next_entry()
+        known = [latest, *self._recent.get(upload.origin, []), *self._redeemed(upload)]
+        known += [] if mirrored is None else [mirrored]
         found = next((one for one in known if one.tree_size == upload.end), None)
         if found is None:
             reason = f"{upload.end} is the size of no pending checkpoint"
         elif mirrored is not None and upload.end < mirrored.tree_size:
-            reason, found = f"the mirror has {mirrored.tree_size} entries", None
+            reason = f"the mirror has {mirrored.tree_size} entries"
         elif upload.start > following:
-            reason, found = f"entries from {following} on are missing", None
+            reason = f"entries from {following} on are missing"
         elif min(upload.end, following) - upload.start >= 2 * TILE_WIDTH:
-            reason, found = f"entries up to {following} are here already", None
+            reason = f"entries up to {following} are here already"
         else:
             return found
-        raise MirrorConflictError(reason, latest.tree_size, following, self._ticket(latest))
+        # An upload whose size is a valid one, with entries still to come, may keep the proofs that it has made.
+        goal = latest if found is None or following > found.tree_size else found
+        raise MirrorConflictError(reason, goal.tree_size, following, self._ticket(goal))
 
     def _take(self, store: MirrorStore, pending: Checkpoint, span: tuple[int, int], package: Package) -> None:
         """Check a package against the pending tree and store it. Raises: ProofError."""
@@ -199,17 +237,23 @@ class Mirror:
         store.put(index, entries)
 
     def _commit(self, store: MirrorStore, pending: Checkpoint) -> tuple[NoteSignature, ...]:
-        mirrored = store.checkpoint()
-        if mirrored is not None and mirrored.tree_size > pending.tree_size:
-            seen = self._observer.state.seen(pending.origin)
-            size = mirrored.tree_size if seen is None else seen.size
-            raise MirrorConflictError("the mirror went ahead meanwhile", size, store.next_entry(), b"")
-        log_lines = tuple(line for line in pending.signatures if line.name == pending.origin)
-        signed = Checkpoint(pending.origin, pending.tree_size, pending.root_hash, pending.extensions, log_lines).sign(
-            *self._signers, timestamp_s=max(int(self._clock()), 1)
-        )
-        store.commit(signed)
-        return signed.signatures[len(log_lines) :]
+        """Make a checkpoint the mirror's, whose entries are all here. Raises: MirrorConflictError."""
+        signed = store.commit(pending, lambda checkpoint: self._sign(checkpoint, store.checkpoint()))
+        if signed is None:
+            latest = self._latest(pending.origin) or pending
+            reason = "the mirror went ahead meanwhile"
+            raise MirrorConflictError(reason, latest.tree_size, store.next_entry(), self._ticket(latest))
+        own = {(key.name, key.key_id) for key in self.vkeys}
+        return tuple(line for line in signed.signatures if (line.name, line.key_id) in own)
+
+    def _sign(self, checkpoint: Checkpoint, before: Checkpoint | None) -> Checkpoint:
+        """Cosign, at a time that is not before that of the mirror's last cosignature, whatever the clock says."""
+        own = {(key.name, key.key_id) for key in self.vkeys}
+        lines = [line for line in ([] if before is None else before.signatures) if (line.name, line.key_id) in own]
+        times = [Cosignature.decode(line.name, line.key_id, line.signature).timestamp_s for line in lines]
+        others = [line for line in checkpoint.signatures if (line.name, line.key_id) not in own]
+        fitting = replace(checkpoint, signatures=tuple(others[: MAX_SIGNATURES - len(self._signers)]))
+        return fitting.sign(*self._signers, timestamp_s=max(int(self._clock()), *times, 1))
 
     def _ticket(self, checkpoint: Checkpoint) -> bytes:
         """Return a ticket with which a client may go on with this checkpoint when another one is pending."""
@@ -233,3 +277,20 @@ def _tree_hash(hashes: Sequence[bytes]) -> bytes:
     """Return the Merkle tree hash of up to 256 leaf hashes."""
     nodes = range_nodes(Range(0, len(hashes)))
     return fold([perfect_root(hashes[node.index << node.level : (node.index + 1) << node.level]) for node in nodes])
+
+
+def _cosigned(note: Note, witnesses: Iterable[VerifierKey]) -> tuple[NoteSignature, ...]:
+    """Return the first line of each witness that verifies, and has a time; what nobody verified is not kept."""
+    known = {(key.name, key.key_id): key for key in witnesses}
+    found: dict[tuple[str, bytes], NoteSignature] = {}
+    for line in note.signatures:
+        key = known.get((line.name, line.key_id))
+        if key is None or (line.name, line.key_id) in found:
+            continue
+        try:
+            verify_line(key, note.text, line)
+        except SignatureError:
+            continue
+        if Cosignature.decode(line.name, line.key_id, line.signature).timestamp_s:
+            found[line.name, line.key_id] = line
+    return tuple(found.values())

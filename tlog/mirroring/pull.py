@@ -6,9 +6,13 @@ else than what was pending before is refused, with the evidence where there is a
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Mapping
+
 from tlog.bundle import decode_bundle
 from tlog.checkpoint import Checkpoint
-from tlog.errors import FormatError, NotFoundError, TileMismatchError, VerificationError
+from tlog.errors import Error, FormatError, NotFoundError, TileMismatchError, VerificationError
 from tlog.evidence import find_contradiction
 from tlog.hashing import leaf_hashes
 from tlog.integrate import Progress
@@ -20,18 +24,21 @@ from tlog.tile import TILE_WIDTH, Bundle
 from tlog.tlogproof import ConsistencyProof
 from tlog.witnessing.observer import StaleSizeError
 
+_log = logging.getLogger("tlog.mirroring")
+
 
 def pull(mirror: Mirror, policy: Policy, source: Source, progress: Progress | None = None) -> Checkpoint:
     """Copy what a log's site has and the mirror has not; return the mirror checkpoint.
 
-    policy: the log's keys, and the witnesses whose quorum is asked for. The log is one that the mirror knows.
+    policy: the log's keys, and the witnesses whose quorum is asked for; their cosignatures are kept and served too, so
+    that whoever asks for the same quorum can read from the mirror. The log is one that the mirror knows.
     progress: told how many entries are here. Raises: as `Policy.verify`; InconsistentLogError where the log forked;
     ProofError, TileMismatchError where the site does not bear its checkpoint out; VerificationError where it went back;
     StorageError. Cost: one read a bundle and a tile. Memory: one bundle.
     """
     checkpoint = policy.verify(read_checkpoint(source)).checkpoint
     tree = TileReader(SourceTiles(source), checkpoint.tree_size, checkpoint.root_hash)
-    _pend(mirror, checkpoint, tree)
+    _pend(mirror, policy, checkpoint, tree)
     store = mirror.store(checkpoint.origin)
     while (start := store.next_entry()) < checkpoint.tree_size:
         index = start // TILE_WIDTH
@@ -44,7 +51,20 @@ def pull(mirror: Mirror, policy: Policy, source: Source, progress: Progress | No
     return found
 
 
-def _pend(mirror: Mirror, checkpoint: Checkpoint, tree: TileReader) -> None:
+def keep_pulling(
+    mirror: Mirror, policy: Policy, sources: Mapping[str, Source], stop: threading.Event, interval_s: float
+) -> None:
+    """Pull from every source, by the log's origin, again and again until `stop` is set; log what goes wrong."""
+    while not stop.is_set():
+        for origin, source in sources.items():
+            try:
+                pull(mirror, policy, source)
+            except Error as err:
+                _log.error("pulling %s: %s", origin, err)
+        stop.wait(interval_s)
+
+
+def _pend(mirror: Mirror, policy: Policy, checkpoint: Checkpoint, tree: TileReader) -> None:
     """Make the checkpoint pending, from whatever the mirror has seen."""
     pending = mirror.pending(checkpoint.origin)
     old_size = 0 if pending is None else pending.tree_size
@@ -60,9 +80,10 @@ def _pend(mirror: Mirror, checkpoint: Checkpoint, tree: TileReader) -> None:
             raise mirror.forked(evidence)
     hashes = tree.consistency_proof(old_size) if 0 < old_size < checkpoint.tree_size else ()
     try:
-        mirror.add_checkpoint(ConsistencyProof(old_size, hashes, checkpoint).format())
+        witnesses = [witness.key for witness in policy.witnesses]
+        mirror.add_checkpoint(ConsistencyProof(old_size, hashes, checkpoint).format(), witnesses)
     except StaleSizeError:  # somebody else has pushed meanwhile
-        _pend(mirror, checkpoint, tree)
+        _pend(mirror, policy, checkpoint, tree)
 
 
 def proved_bundle(source: Source, tree: TileReader, index: int) -> list[bytes]:

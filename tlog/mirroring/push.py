@@ -5,14 +5,17 @@ Source: c2sp.org/tlog-mirror, section "Updating a Mirror".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gzip
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from tlog._strict import MAX_TREE_SIZE, parse_base64, parse_decimal
 from tlog.checkpoint import Checkpoint
 from tlog.errors import FormatError, StorageError
 from tlog.integrate import Progress
+from tlog.keys import VerifierKey
 from tlog.mirroring.upload import MAX_PACKAGES, Package, Upload, format_upload
+from tlog.note import Note, NoteSignature, open_note
 from tlog.partition import Partition
 from tlog.proof import build, plan_nodes
 from tlog.reader import TileReader
@@ -25,16 +28,25 @@ INFO_TYPE = "text/x.tlog.mirror-info"
 SIZE_TYPE = "text/x.tlog.size"
 TIMEOUT_S = 60.0
 MAX_ANSWER_SIZE = 1 << 17
+GZIP_LEVEL = 6
 MAX_REFUSALS = 8
-"""Answers in a row that name another place to go on from, without anything being stored."""
+"""Answers that do not name a later place to go on from."""
 
 
-def push(partition: Partition, url: str, transport: WebTransport, progress: Progress | None = None) -> bytes:
-    """Upload the published tree of a partition to a mirror; return the mirror's signature lines, unverified.
+def push(
+    partition: Partition,
+    url: str,
+    transport: WebTransport,
+    keys: Sequence[VerifierKey] = (),
+    progress: Progress | None = None,
+) -> tuple[NoteSignature, ...]:
+    """Upload the published tree of a partition to a mirror; return the mirror's cosignatures of it.
 
-    url: the mirror's submission prefix. progress: told how many entries the mirror has. Raises: NotFoundError where
-    nothing is published; StorageError where the mirror cannot be reached or refuses; FormatError where its answers are
-    none of the protocol; as `TileReader.read_nodes`. Memory: 32 bundles.
+    url: the mirror's submission prefix. keys: whose cosignatures are returned, verified; lines of others are passed
+    over. progress: told how many entries the mirror has. Raises: NotFoundError where nothing is published; StorageError
+    where the mirror cannot be reached or refuses; FormatError where its answers are none of the protocol;
+    UntrustedNoteError, SignatureError where there are keys, and none has cosigned; as `TileReader.read_nodes`.
+    Memory: 32 bundles.
     """
     checkpoint = partition.checkpoint()
     tree = TileReader(partition.tiles, checkpoint.tree_size, checkpoint.root_hash)
@@ -46,17 +58,17 @@ def push(partition: Partition, url: str, transport: WebTransport, progress: Prog
         packages = list(islice(_packages(partition, tree, upload), MAX_PACKAGES))
         reply = transport.send(
             f"{base}/add-entries",
-            format_upload(upload, packages),
+            gzip.compress(format_upload(upload, packages), GZIP_LEVEL),
             limit=MAX_ANSWER_SIZE,
             timeout_s=TIMEOUT_S,
-            content_type="application/octet-stream",
+            headers={"Content-Type": "application/octet-stream", "Content-Encoding": "gzip"},
         )
         if reply.status == 200:
-            return reply.body
+            return _cosignatures(checkpoint, reply.body, keys)
         if reply.status not in {202, 409} or reply.content_type != INFO_TYPE:
             raise _refused(reply)
         size, following, ticket = _info(reply.body)
-        refusals = refusals + 1 if following <= start and reply.status == 409 else 0
+        refusals += following <= start
         if size != checkpoint.tree_size or refusals > MAX_REFUSALS:
             raise StorageError(
                 f"the mirror wants another checkpoint, of size {size}; push again when that is published"
@@ -90,6 +102,12 @@ def _packages(partition: Partition, tree: TileReader, upload: Upload) -> Iterato
         lines = tuple(line for chunk in partition.segments.chunks(start, end) for line in chunk)
         plan = plan_subtree_consistency(start - start % TILE_WIDTH, end, upload.end)
         yield Package(lines, build(plan, tree.read_nodes(plan_nodes(plan))))
+
+
+def _cosignatures(checkpoint: Checkpoint, body: bytes, keys: Sequence[VerifierKey]) -> tuple[NoteSignature, ...]:
+    """Return the lines of an answer that verify under `keys`. Raises: as `push`."""
+    note = Note.parse(checkpoint.text + b"\n" + body)
+    return tuple(line for _, line in open_note(note, keys).verified) if keys else ()
 
 
 def _info(body: bytes) -> tuple[int, int, bytes]:

@@ -17,11 +17,11 @@ from tlog.entry import Block, ChainHead, Encoded, check_chain
 from tlog.errors import ConflictError, CorruptLedgerError, NotFoundError, PolicyError
 from tlog.fsck import fsck
 from tlog.integrate import Progress
-from tlog.keys import VerifierKey
+from tlog.keys import ML_DSA_44_COSIGNATURE, VerifierKey
 from tlog.ledger import Ledger
 from tlog.mirroring.pull import proved_bundle
 from tlog.mirroring.source import Source, SourceTiles, read_checkpoint
-from tlog.policy import Policy
+from tlog.policy import LogSignedCheckpoint, Policy, PolicyLog
 from tlog.reader import TileReader
 from tlog.storage.checkpoints import CheckpointFiles, SignerRecord
 from tlog.storage.keyfiles import KeyFiles
@@ -58,13 +58,15 @@ def restore(ledger: Ledger, name: str, source: Source, progress: Progress | None
     record = SignerRecord(ledger.files, paths).read()
     if record is None:
         raise NotFoundError(f"{paths.signed}: the key's record is gone; restore it from where the key was kept")
-    checkpoint = Policy.for_log(key).authenticate(read_checkpoint(source)).checkpoint
+    trusted = _trusted(ledger, paths, key)
+    signed = trusted.authenticate(read_checkpoint(source))
+    checkpoint = signed.checkpoint
     tree = TileReader(SourceTiles(source), checkpoint.tree_size, checkpoint.root_hash)
     _require_all(tree, record, str(paths.signed))
     staging = replace(paths, ledger=ledger.path / STAGING, _made={})
     shutil.rmtree(staging.ledger, ignore_errors=True)
     _fill(ledger, staging, source, tree, progress)
-    _state(ledger, staging, checkpoint, key)
+    _state(ledger, staging, trusted, signed)
     _examine(ledger, staging, checkpoint, key)
     ledger.partition(name).close()
     ledger.files.ensure_dir(paths.root.parent)
@@ -112,19 +114,28 @@ def _fill(ledger: Ledger, staging: PartitionPaths, source: Source, tree: TileRea
         appender.close()
 
 
-def _state(ledger: Ledger, staging: PartitionPaths, checkpoint: Checkpoint, key: VerifierKey) -> None:
-    """Put the checkpoint into the records, and publish it, with the signatures that belong there."""
-    files = CheckpointFiles(ledger.files, staging)
-    own = tuple(line for line in checkpoint.signatures if line.name == key.name)
-    signed = replace(checkpoint, signatures=own)
-    files.record(signed)
-    policy = ledger.witness_policy()
-    if policy is not None:
-        trusted = Policy.parse(f"log {key}\n".encode() + policy.format())
+def _trusted(ledger: Ledger, paths: PartitionPaths, key: VerifierKey) -> Policy:
+    """Return the policy that believes the partition's own keys, and the witnesses that the ledger asks."""
+    post_quantum = KeyFiles(ledger.files, paths.post_quantum, ML_DSA_44_COSIGNATURE)
+    keys = (key, post_quantum.verifier_key()) if post_quantum.exist() else (key,)
+    asked = ledger.witness_policy()
+    logs = tuple(map(PolicyLog, keys))
+    return Policy(logs) if asked is None else replace(asked, logs=logs)
+
+
+def _state(ledger: Ledger, staging: PartitionPaths, trusted: Policy, found: LogSignedCheckpoint) -> None:
+    """Put the checkpoint into the records, and publish it, with the lines of the copy's that were verified."""
+    files, checkpoint = CheckpointFiles(ledger.files, staging), found.checkpoint
+    own = {(log.key.name, log.key.key_id) for log in trusted.logs}
+    cosigners = {(line.key_name, line.key_id) for line in found.cosignatures}
+    lines = [line for line in checkpoint.signatures if (line.name, line.key_id) in own | cosigners]
+    cosigned = replace(checkpoint, signatures=tuple(lines))
+    files.record(replace(checkpoint, signatures=tuple(line for line in lines if (line.name, line.key_id) in own)))
+    if trusted.witnesses:
         with contextlib.suppress(PolicyError):  # the next publication asks the witnesses again
-            trusted.verify(checkpoint)
-            files.cosigned.record(checkpoint)
-    files.publish(signed if policy is None else checkpoint)
+            trusted.require_quorum(found)
+            files.cosigned.record(cosigned)
+    files.publish(cosigned)
 
 
 def _examine(ledger: Ledger, staging: PartitionPaths, checkpoint: Checkpoint, key: VerifierKey) -> None:

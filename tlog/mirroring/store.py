@@ -9,24 +9,27 @@ c2sp.org/tlog-tiles.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tlog.bundle import MAX_ENTRY_SIZE, decode_bundle, encode_bundle
 from tlog.checkpoint import Checkpoint
-from tlog.errors import CorruptLedgerError, NotFoundError
+from tlog.errors import CorruptLedgerError, FormatError, NotFoundError
 from tlog.hashing import leaf_hashes
-from tlog.note import MAX_NOTE_SIZE
+from tlog.note import MAX_NOTE_SIZE, NoteSignature
 from tlog.reader import TileReader
 from tlog.storage.disk import Files
 from tlog.storage.tiles import MAX_TILE_SIZE, TileFiles
-from tlog.tile import TILE_WIDTH, Bundle, Tile
+from tlog.tile import TILE_HEIGHT, TILE_WIDTH, Bundle, Tile
 from tlog.tilebuilder import TileBuilder
 
 TILE_BATCH = 256
 """Tiles that are written together."""
 
 MAX_BUNDLE_SIZE = TILE_WIDTH * (MAX_ENTRY_SIZE + 2)
+
+_REMEDY = "move this copy away, and have the mirror pull it again, or the log push it"
 
 
 class MirrorStore:
@@ -41,11 +44,17 @@ class MirrorStore:
         self._next: int | None = None
 
     def checkpoint(self) -> Checkpoint | None:
-        """Return the mirror checkpoint, None before the first. It was verified before it was stored."""
+        """Return the mirror checkpoint, None before the first. It was verified before it was stored.
+
+        Raises: CorruptLedgerError where the file is damaged.
+        """
+        path = self.root / "checkpoint"
         try:
-            return Checkpoint.parse(self._files.read(self.root / "checkpoint", MAX_NOTE_SIZE))
+            return Checkpoint.parse(self._files.read(path, MAX_NOTE_SIZE))
         except NotFoundError:
             return None
+        except FormatError as err:
+            raise CorruptLedgerError(f"the mirror checkpoint is damaged ({err.reason})", place=str(path)) from err
 
     def next_entry(self) -> int:
         """Return the index of the first entry that is not here. Cost: once a process, a directory of bundles."""
@@ -55,15 +64,17 @@ class MirrorStore:
             return self._next
 
     def entries(self, index: int, width: int) -> list[bytes]:
-        """Return the first `width` entries of a bundle. Raises: NotFoundError, FormatError."""
-        whole = self.root / Bundle(index).path
-        if self._files.exists(whole):
-            return decode_bundle(self._files.read(whole, MAX_BUNDLE_SIZE), TILE_WIDTH)[:width]
-        for found in range(width, TILE_WIDTH):
+        """Return the first `width` entries of a bundle. Raises: NotFoundError, CorruptLedgerError."""
+        for found in (TILE_WIDTH, *range(width, TILE_WIDTH)):
             path = self.root / Bundle(index, found).path
             if self._files.exists(path):
-                return decode_bundle(self._files.read(path, MAX_BUNDLE_SIZE), found)[:width]
-        raise NotFoundError(f"{whole}: the first {width} entries of this bundle are not here")
+                try:
+                    return decode_bundle(self._files.read(path, MAX_BUNDLE_SIZE), found)[:width]
+                except FormatError as err:
+                    raise CorruptLedgerError(
+                        f"the bundle is damaged ({err.reason}); {_REMEDY}", place=str(path)
+                    ) from err
+        raise NotFoundError(f"{self.root}: the first {width} entries of bundle {index} are not here")
 
     def put(self, index: int, entries: Sequence[bytes]) -> None:
         """Store the first entries of a bundle durably, which were proved to be of the log. What is there stays."""
@@ -76,38 +87,80 @@ class MirrorStore:
             self._files.replace_many([(self.root / Bundle(index, len(entries)).path, encode_bundle(entries))])
             self._next = size
 
-    def commit(self, checkpoint: Checkpoint) -> bool:
-        """Make the tiles of a tree whose entries are all here, then its checkpoint the mirror's.
+    def commit(self, checkpoint: Checkpoint, sign: Callable[[Checkpoint], Checkpoint]) -> Checkpoint | None:
+        """Make the tiles of a tree whose entries are all here, then its checkpoint the mirror's; return it, signed.
 
-        checkpoint: signed by the log, consistent with the one before, with the mirror's cosignature. Returns False
-        where the mirror's is as large already. Raises: CorruptLedgerError where the entries do not make the root.
+        checkpoint: consistent with the one before, with no line that was not verified. Lines that the mirror has for
+        the very same text stay. sign: adds the mirror's cosignatures; called when all entries and tiles are durable.
+        Returns None, and changes nothing, where the mirror's checkpoint is larger. Raises: CorruptLedgerError where the
+        entries do not make the root, FormatError where the cosignatures do not fit into the note.
         """
         with self._mutex:
             before = self.checkpoint()
-            if before is not None and before.tree_size >= checkpoint.tree_size:
-                return False
-            builder = self._builder(before)
-            batch: list[tuple[Tile, bytes]] = []
-            while builder.tree_size < checkpoint.tree_size:
-                index, offset = divmod(builder.tree_size, TILE_WIDTH)
-                width = min(checkpoint.tree_size - index * TILE_WIDTH, TILE_WIDTH)
-                hashes = leaf_hashes(self.entries(index, width)[offset:])
-                batch += [(tile, b"".join(row)) for tile, row in builder.add(hashes)]
-                if len(batch) >= TILE_BATCH:
-                    self._tiles.write_tiles(batch)
-                    batch = []
-            if builder.root() != checkpoint.root_hash:
-                raise CorruptLedgerError(
-                    f"the mirrored entries do not make the tree of size {checkpoint.tree_size}",
-                    place=str(self.root),
-                    expected=checkpoint.root_hash.hex(),
-                    found=builder.root().hex(),
+            if before is not None and before.tree_size > checkpoint.tree_size:
+                return None
+            if before is None or before.tree_size < checkpoint.tree_size:
+                self._store_tree(before, checkpoint)
+            elif before.root_hash != checkpoint.root_hash:
+                raise self._corrupt(checkpoint, before.root_hash)
+            signed = sign(merged(checkpoint, before))
+            if len(signed.raw) > MAX_NOTE_SIZE:
+                raise FormatError(
+                    "checkpoint", f"with the mirror's cosignatures it has more than {MAX_NOTE_SIZE} bytes"
                 )
-            batch += [(tile, b"".join(row)) for tile, row in builder.partial_tiles()]
-            self._tiles.write_tiles(batch)
-            self._store_partial_bundle(checkpoint.tree_size)
-            self._files.replace(self.root / "checkpoint", checkpoint.raw)
-            return True
+            if before is None or before.text != signed.text or _names(before.signatures) != _names(signed.signatures):
+                self._files.replace(self.root / "checkpoint", signed.raw)
+                self._remove_partials(0 if before is None else before.tree_size, signed.tree_size)
+            return signed
+
+    def _store_tree(self, before: Checkpoint | None, checkpoint: Checkpoint) -> None:
+        """Make the tiles that a checkpoint implies, and see that the names of its bundles are durable."""
+        first = 0 if before is None else before.tree_size // TILE_WIDTH
+        builder = self._builder(before)
+        batch: list[tuple[Tile, bytes]] = []
+        while builder.tree_size < checkpoint.tree_size:
+            index, offset = divmod(builder.tree_size, TILE_WIDTH)
+            width = min(checkpoint.tree_size - index * TILE_WIDTH, TILE_WIDTH)
+            hashes = leaf_hashes(self.entries(index, width)[offset:])
+            batch += [(tile, b"".join(row)) for tile, row in builder.add(hashes)]
+            if len(batch) >= TILE_BATCH:
+                self._tiles.write_tiles(batch)
+                batch = []
+        if builder.root() != checkpoint.root_hash:
+            raise self._corrupt(checkpoint, builder.root())
+        batch += [(tile, b"".join(row)) for tile, row in builder.partial_tiles()]
+        self._tiles.write_tiles(batch)
+        self._store_partial_bundle(checkpoint.tree_size)
+        # A process that was killed may have left names in the page cache that no disk has.
+        last, width = divmod(checkpoint.tree_size, TILE_WIDTH)
+        directories = {(self.root / Bundle(index).path).parent for index in range(first, last)}
+        if width:
+            directories.add((self.root / Bundle(last, width).path).parent)
+        for directory in sorted(directories):
+            self._files.ensure_dir(directory)
+            self._files.disk.sync_dir(directory)
+
+    def _remove_partials(self, old_size: int, new_size: int) -> None:
+        """Remove the partial tiles and bundles that full ones have replaced; otherwise they outgrow the entries."""
+        for level in range(TILE_HEIGHT):
+            index = old_size >> TILE_HEIGHT * (level + 1)
+            if index < new_size >> TILE_HEIGHT * (level + 1):
+                places: list[Tile | Bundle] = (
+                    [Tile(level, index, 1)] if level else [Tile(0, index, 1), Bundle(index, 1)]
+                )
+                for directory in ((self.root / place.path).parent for place in places):
+                    for name in self._files.disk.list_dir(directory):
+                        self._files.disk.unlink(directory / name)
+                    if self._files.exists(directory):
+                        self._files.disk.remove_dir(directory)
+
+    def _corrupt(self, checkpoint: Checkpoint, found: bytes) -> CorruptLedgerError:
+        return CorruptLedgerError(
+            f"the mirrored entries do not make the tree of size {checkpoint.tree_size}; {_REMEDY}",
+            place=str(self.root),
+            expected=checkpoint.root_hash.hex(),
+            found=found.hex(),
+        )
 
     def read(self, place: Tile | Bundle) -> bytes:
         """Return the bytes of a tile or bundle that is here. Raises: NotFoundError."""
@@ -141,3 +194,16 @@ class MirrorStore:
             if self._files.exists(self.root / Bundle(index, width).path):
                 return max(size, index * TILE_WIDTH + width)
         return max(size, index * TILE_WIDTH)
+
+
+def merged(checkpoint: Checkpoint, before: Checkpoint | None) -> Checkpoint:
+    """Return the checkpoint with the further lines of an earlier one of the same text; newer lines of a key win."""
+    if before is None or before.text != checkpoint.text:
+        return checkpoint
+    new = _names(checkpoint.signatures)
+    kept = [line for line in before.signatures if (line.name, line.key_id) not in new]
+    return replace(checkpoint, signatures=(*checkpoint.signatures, *kept))
+
+
+def _names(lines: Sequence[NoteSignature]) -> set[tuple[str, bytes]]:
+    return {(line.name, line.key_id) for line in lines}

@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 from tlog._strict import MAX_TREE_SIZE, require_int
 from tlog.bundle import encode_bundle
-from tlog.errors import FormatError
+from tlog.errors import FormatError, UnknownOriginError
 from tlog.hashing import HASH_SIZE, split_hashes
-from tlog.names import MAX_ORIGIN_SIZE
 from tlog.tile import TILE_WIDTH
 
 MAX_HASHES = 63
@@ -66,17 +65,19 @@ class Package(NamedTuple):
 
 
 def read_upload(read: Read) -> Upload:
-    """Read the head of a request. Raises: FormatError where it ends too early, or is none."""
+    """Read the head of a request.
+
+    Raises: FormatError where it ends too early, or its range goes backwards; UnknownOriginError for an origin that is
+    not UTF-8, which no log has.
+    """
     origin = _exactly(read, int.from_bytes(_exactly(read, 2), "big"))
     start, end = (int.from_bytes(_exactly(read, 8), "big") for _ in range(2))
     ticket = _exactly(read, int.from_bytes(_exactly(read, 2), "big"))
-    if not 1 <= len(origin) <= MAX_ORIGIN_SIZE:
-        raise FormatError(f"{_WHAT}: origin", f"{len(origin)} bytes are not 1 to {MAX_ORIGIN_SIZE}")
     try:
         text = origin.decode()
     except UnicodeDecodeError as err:
-        raise FormatError(f"{_WHAT}: origin", "it is not UTF-8") from err
-    if not start <= end <= MAX_TREE_SIZE:
+        raise UnknownOriginError(repr(origin[:60]), "that of a log") from err
+    if start > end:
         raise FormatError(f"{_WHAT}: range", f"[{start}, {end}) is no range of entries")
     return Upload(text, start, end, ticket)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -19,15 +20,25 @@ class WebTransport:
         self._http = httpx.Client(transport=DeadlineTransport("https:"), follow_redirects=False, trust_env=False)
 
     def send(
-        self, url: str, body: bytes | None, *, limit: int, timeout_s: float, content_type: str = "text/plain"
+        self,
+        url: str,
+        body: bytes | None,
+        *,
+        limit: int,
+        timeout_s: float,
+        headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """See `Transport`. What is longer than `limit`, or comes in a content coding, is refused."""
+        """See `Transport`. What is longer than `limit`, or comes in a content coding, is refused.
+
+        headers: of the body; that it is plain text unless given.
+        """
+        sent = {} if body is None else dict(headers or {"Content-Type": "text/plain"})
         try:
             request = self._http.build_request(
                 "GET" if body is None else "POST",
                 url,
                 content=body,
-                headers={"Accept-Encoding": "identity"} | ({} if body is None else {"Content-Type": content_type}),
+                headers={"Accept-Encoding": "identity", **sent},
             )
             with until(timeout_s):
                 response = self._http.send(request, stream=True)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import tlog
 from tlog._strict import format_base64
 from tlog.mirroring.home import MirrorHome
-from tlog.mirroring.pull import pull
+from tlog.mirroring.mirror import Mirror
+from tlog.mirroring.pull import keep_pulling, pull
 from tlog.mirroring.source import open_source
 from tlog.policy import MAX_POLICY_SIZE
 from tlog_tools import common, output
 from tlog_tools.witness import Group, add_logs, serving, show_vkeys
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 
 @click.group(
@@ -96,7 +102,7 @@ def pull_command(home: MirrorHome, source: str, policy: str, as_json: bool) -> N
 
     The source is what 'tlog export' wrote, or 'tlog serve' serves below the partition's name.
     """
-    trusted = tlog.Policy.parse(output.read_input(policy, MAX_POLICY_SIZE, "policy"))
+    trusted = _policy(policy)
     with home.open(passphrase=common.passphrase()) as mirror, output.progress("mirroring", None) as progress:
         found = pull(mirror, trusted, open_source(source), progress)
     if as_json:
@@ -108,27 +114,34 @@ def pull_command(home: MirrorHome, source: str, policy: str, as_json: bool) -> N
 @main.command("push")
 @click.argument("partition")
 @click.argument("url")
+@click.option(
+    "--policy", metavar="FILE", help="A tlog-policy with the mirror as a witness; its cosignature must verify."
+)
 @common.with_ledger
 @common.with_json
-def push_command(partition: str, url: str, ledger_path: Path, as_json: bool) -> None:
+def push_command(partition: str, url: str, policy: str | None, ledger_path: Path, as_json: bool) -> None:
     """Upload a partition of a ledger to the mirror at URL, as its operator; no mirror directory is needed.
 
-    With --json: {"partition", "tree_size", "cosignatures"}, these unverified, as the mirror sent them.
+    With --json: {"partition", "tree_size", "cosignatures"}, these verified under the policy, none without one.
     """
     try:
         from tlog.mirroring.push import push
         from tlog.witnessing.web import WebTransport
     except ImportError as err:
         raise tlog.StorageError("uploading needs httpx; pip install 'tlog[client]' brings it") from err
+    keys = [] if policy is None else [witness.key for witness in _policy(policy).witnesses]
+    if policy is not None and not keys:
+        raise tlog.FormatError("--policy", "it has no witness line; the mirror's key belongs into one")
     with common.open_ledger(ledger_path) as ledger, WebTransport() as transport:
         source = common.existing(ledger, partition)
         with output.progress(f"uploading {partition}", common.published_size(source)) as progress:
-            lines = push(source, url, transport, progress)
+            lines = push(source, url, transport, keys, progress)
         size = common.published_size(source)
     if as_json:
-        output.emit_json({"partition": partition, "tree_size": size, "cosignatures": lines.decode().splitlines()})
+        output.emit_json({"partition": partition, "tree_size": size, "cosignatures": [str(line) for line in lines]})
     else:
-        output.say(f"{partition}: the mirror has {size:,} entries, and cosigned")
+        signed = "its cosignature was verified" if lines else "whose cosignature was not verified; --policy does that"
+        output.say(f"{partition}: {size:,} entries are in the mirror, {signed}")
 
 
 @main.command("serve")
@@ -141,10 +154,25 @@ def push_command(partition: str, url: str, ledger_path: Path, as_json: bool) -> 
     show_envvar=True,
     help="Where to listen; port 0: any.",
 )
+@click.option(
+    "--policy", metavar="FILE", help="A tlog-policy: logs with a URL are pulled, its witnesses' cosignatures are kept."
+)
+@click.option(
+    "--pull-interval",
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0.1, 86_400),
+    help="Time between two pulls.",
+)
 @common.with_json
 @click.pass_obj
-def serve_command(home: MirrorHome, bind: str, as_json: bool) -> int:
-    """Serve the copies, and take entries from logs, over HTTP (c2sp.org/tlog-mirror)."""
+def serve_command(home: MirrorHome, bind: str, policy: str | None, pull_interval: float, as_json: bool) -> int:
+    """Serve the copies, and take entries from logs, over HTTP (c2sp.org/tlog-mirror).
+
+    One process at a time has the mirror's state, so pulling while it serves is done by the server itself. SIGTERM or
+    Ctrl-C end it when its last answer is given. With --json: {"url"} when it is ready.
+    """
     try:
         from tlog_server.mirroring import create_mirror_app
         from tlog_server.party_running import serve_party
@@ -152,7 +180,20 @@ def serve_command(home: MirrorHome, bind: str, as_json: bool) -> int:
         raise tlog.StorageError("the server needs Flask and gunicorn; pip install 'tlog[server]' brings them") from err
     secret = common.passphrase()
     ready = serving(f"the mirror in {home.path}", as_json=as_json)
-    return serve_party(lambda: home.open(passphrase=secret), create_mirror_app, bind, on_ready=ready)
+    trusted = tlog.Policy(()) if policy is None else _policy(policy)
+    sources = {log.key.name: open_source(log.url) for log in trusted.logs if log.url is not None}
+
+    def make_app(mirror: Mirror) -> Flask:
+        if sources:
+            arguments = (mirror, trusted, sources, threading.Event(), pull_interval)
+            threading.Thread(target=keep_pulling, args=arguments, name="tlog-pull", daemon=True).start()
+        return create_mirror_app(mirror, [witness.key for witness in trusted.witnesses])
+
+    return serve_party(lambda: home.open(passphrase=secret), make_app, bind, on_ready=ready)
+
+
+def _policy(file: str) -> tlog.Policy:
+    return tlog.Policy.parse(output.read_input(file, MAX_POLICY_SIZE, "policy"))
 
 
 if __name__ == "__main__":
