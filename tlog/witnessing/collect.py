@@ -38,6 +38,8 @@ GRACE_S = 0.25
 MAX_TRIES = 4
 """Requests to one witness for one checkpoint; another publisher may be ahead of us at each."""
 
+NO_URL = "it has no URL"
+
 MAX_AT_ONCE = 32
 MAX_ANSWER_SIZE = 1 << 16
 MAX_LINES = 100
@@ -199,14 +201,16 @@ class Collector:
             )
 
     def _not_met(self, checkpoint: Checkpoint, lines: dict[str, NoteSignature]) -> PolicyError:
-        """Return the error that says who is missing, and why."""
-        missing = tuple(witness.name for witness in self._policy.witnesses if witness.name not in lines)
-        reasons = "; ".join(f"{name}: {self._standing[name].trouble or 'it has no URL'}" for name in missing[:10])
+        """Return the error that says who is missing, and why. A policy's names are octets, not always text."""
+        absent = [witness.name for witness in self._policy.witnesses if witness.name not in lines]
+        reasons = "; ".join(f"{visible(name)}: {self._standing[name].trouble or NO_URL}" for name in absent[:10])
+        met = tuple(map(visible, lines))
         return PolicyError(
             f"the checkpoint of size {checkpoint.tree_size} is not published, because the quorum of witnesses is not "
-            f"met: cosigned by {', '.join(lines) or 'nobody'}, missing {reasons}",
-            met=tuple(lines),
-            missing=missing,
+            f"met: cosigned by {', '.join(met) or 'nobody'}, missing {reasons}. The entries are durable, and the "
+            "next publication, by a server or by 'tlog publish', asks again",
+            met=met,
+            missing=tuple(map(visible, absent)),
         )
 
 
