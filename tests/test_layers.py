@@ -53,6 +53,7 @@ LAYERS: tuple[tuple[int, tuple[str, ...]], ...] = (
             "tlog.reader",
             "tlog.verify",
             "tlog.evidence",
+            "tlog.earlier",
             "tlog.report.proofs",
             "tlog.witnessing.request",
             "tlog.mirroring.upload",
@@ -84,6 +85,7 @@ LAYERS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (
         7,
         (
+            "tlog.report.vouching",
             "tlog.client.transport",
             "tlog.witnessing",
             "tlog.witnessing.state",

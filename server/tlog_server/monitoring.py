@@ -11,6 +11,7 @@ from flask import Flask, Response
 from tlog.errors import NotFoundError
 from tlog.monitoring.metrics import CONTENT_TYPE
 from tlog.monitoring.monitor import Monitor
+from tlog_server.earlier import earlier_blueprint
 from tlog_server.evidence import evidence_blueprint
 
 TEXT = "text/plain; charset=utf-8"
@@ -50,5 +51,6 @@ def create_monitor_app(monitor: Monitor) -> Flask:
     def names() -> list[str]:
         return [name for name, _, _ in monitor.state.evidence()]
 
+    app.register_blueprint(earlier_blueprint(monitor.roots))
     app.register_blueprint(evidence_blueprint(names, monitor.state.evidence_file))
     return app

@@ -11,14 +11,19 @@ from hashlib import sha256
 from flask import Blueprint, Flask, Response, request
 
 from tlog.errors import NotFoundError
+from tlog.monitoring.proving import EarlierRoots
 from tlog.witnessing.request import MAX_REQUEST_SIZE
 from tlog.witnessing.witness import Witness
+from tlog_server.earlier import earlier_blueprint
 from tlog_server.evidence import evidence_blueprint
 from tlog_server.party import CHECKPOINT_CACHE, TEXT, new_party_app, refuse_in_words
 
 
-def create_witness_app(witness: Witness) -> Flask:
-    """Return the WSGI application of a witness; submission prefix and monitoring prefix are both its root."""
+def create_witness_app(witness: Witness, roots: EarlierRoots | None = None) -> Flask:
+    """Return the WSGI application of a witness; submission prefix and monitoring prefix are both its root.
+
+    roots: answers peers from the tiles of the logs' sites, where these are known.
+    """
     app = new_party_app("tlog_server.witnessing", witness.vkeys)
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_SIZE
     refuse_in_words(app)
@@ -38,6 +43,8 @@ def create_witness_app(witness: Witness) -> Flask:
         """The latest cosigned checkpoint of a log."""
         return Response(witness.checkpoint(origin_hash), content_type=TEXT, headers={"Cache-Control": CHECKPOINT_CACHE})
 
+    if roots is not None:
+        app.register_blueprint(earlier_blueprint(roots))
     app.register_blueprint(_evidence(witness))
     return app
 

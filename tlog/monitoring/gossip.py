@@ -2,12 +2,14 @@
 
 Peers are witnesses and other monitors; each is a URL, below which are, as at a witness's monitoring prefix,
 
-    <SHA-256 of the origin in hex>/checkpoint       the latest checkpoint that the peer has verified
-    evidence                                        the SHA-256, in hex, of each evidence file, one a line
-    evidence/<SHA-256 in hex>                       the file
+    <SHA-256 of the origin in hex>/checkpoint              the latest checkpoint that the peer has verified
+    <SHA-256 of the origin in hex>/consistency/<size>      the root hash that its tree had at that size, proven
+    evidence                                               the SHA-256, in hex, of each evidence file, one a line
+    evidence/<SHA-256 in hex>                              the file
 
-A peer is believed in nothing: a checkpoint counts if the log's own key signed it, evidence if it proves itself. So a
-lying peer can keep things to itself, and cannot accuse a log. Source: c2sp.org/tlog-witness, "Monitoring".
+A peer is believed in nothing: a checkpoint counts if the log's own key signed it, an earlier root hash if it leads to
+such a checkpoint, evidence if it proves itself. So a lying peer can keep things to itself, and cannot accuse a log.
+Source: c2sp.org/tlog-witness, "Monitoring"; docs/monitor.md, "Gossip".
 """
 
 from __future__ import annotations
@@ -18,14 +20,15 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from tlog.checkpoint import Checkpoint
-from tlog.errors import Error, StorageError, UnknownOriginError
+from tlog.earlier import MAX_EARLIER_ROOT_SIZE, ProvenRoot, verify_earlier_root
+from tlog.errors import Error, NotFoundError, StorageError, UnknownOriginError
 from tlog.evidence import MAX_EVIDENCE_SIZE, Evidence, SplitView, find_contradiction, verify_evidence
+from tlog.note import MAX_NOTE_SIZE
 from tlog.policy import LogSignedCheckpoint, Policy
 from tlog.reader import TileReader
 from tlog.witnessing.request import origin_hash
 from tlog.witnessing.transport import Transport
 
-MAX_CHECKPOINT_SIZE = 1 << 16
 MAX_LIST = 256
 """Evidence files of one peer that are looked at in one round."""
 
@@ -58,13 +61,24 @@ class Peer:
 
         Raises: StorageError where the peer cannot be asked; FormatError, VerificationError where it is not of the log.
         """
-        raw = self._get(f"{origin_hash(origin)}/checkpoint", MAX_CHECKPOINT_SIZE)
+        raw = self._get(f"{origin_hash(origin)}/checkpoint", MAX_NOTE_SIZE)
         if raw is None:
             return None
         signed = Policy(policy.logs).authenticate(raw)
         if signed.origin != origin:
             raise UnknownOriginError(signed.origin, repr(origin))
         return own_signature(signed)
+
+    def earlier_root(self, policy: Policy, origin: str, tree_size: int) -> ProvenRoot:
+        """Return the root hash that the peer's tree of a log had at a size, verified.
+
+        Raises: NotFoundError where the peer cannot tell; StorageError; FormatError, VerificationError where it is not
+        proven, or not what was asked for.
+        """
+        raw = self._get(f"{origin_hash(origin)}/consistency/{tree_size}", MAX_EARLIER_ROOT_SIZE)
+        if raw is None:
+            raise NotFoundError(f"the peer {self.url} cannot tell how its tree stands at size {tree_size}")
+        return verify_earlier_root(raw, Policy(policy.logs), origin, tree_size)
 
     def evidence(self, known: Collection[str]) -> list[bytes]:
         """Return the evidence files of the peer whose hashes are not known, unverified. Raises: StorageError."""

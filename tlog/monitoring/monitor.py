@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,12 +21,16 @@ from tlog.evidence import Evidence
 from tlog.mirroring.source import Source, open_source
 from tlog.monitoring import growth, metrics
 from tlog.monitoring.alerts import MISBEHAVIOUR, SEVERITIES, Alert
+from tlog.monitoring.claims import Claims
 from tlog.monitoring.deliver import Deliver, deliver_due, deliver_to
 from tlog.monitoring.follow import Follower
 from tlog.monitoring.gossip import MAX_LIST, Peer, compare, proven, settled
+from tlog.monitoring.proving import EarlierRoots
 from tlog.monitoring.settings import LogSettings, Settings
 from tlog.monitoring.state import Ahead, Condition, MonitorState
 from tlog.policy import LogSignedCheckpoint
+from tlog.reader import TileReader
+from tlog.report.vouching import cosigned_by
 from tlog.storage.disk import Files
 from tlog.witnessing.request import origin_hash
 from tlog.witnessing.transport import Transport
@@ -93,6 +97,7 @@ class Monitor:
             )
             for log in settings.logs
         ]
+        self.roots = EarlierRoots(self._tree_of)
         self.learning: dict[str, int] = {}
         self._said: list[Alert] = []
         self._stop = threading.Event()
@@ -133,10 +138,7 @@ class Monitor:
 
     def checkpoint(self, hash_hex: str) -> bytes:
         """Return the latest checkpoint of a log that was verified here, by its origin's hash. Raises: NotFoundError."""
-        for follower in self._followers:
-            if origin_hash(follower.log.origin) == hash_hex and (note := self.state.followed(follower.log.origin).note):
-                return note
-        raise NotFoundError("nothing of this log was seen here")
+        return self._seen(hash_hex)[0].raw
 
     def metrics(self) -> bytes:
         """Return the metrics in the text format of Prometheus."""
@@ -156,6 +158,18 @@ class Monitor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _seen(self, hash_hex: str) -> tuple[Checkpoint, Follower]:
+        """Return the latest checkpoint of a log, and who follows it. Raises: NotFoundError."""
+        for follower in self._followers:
+            if origin_hash(follower.log.origin) == hash_hex and (own := follower.own) is not None:
+                return own, follower
+        raise NotFoundError("nothing of this log was seen here")
+
+    def _tree_of(self, hash_hex: str) -> tuple[Checkpoint, TileReader]:
+        """Return the latest checkpoint of a log, and the reader of its tree. Raises: NotFoundError."""
+        own, follower = self._seen(hash_hex)
+        return own, follower.tree(own)
 
     def _follow(self, follower: Follower) -> None:
         """Look at one log, and read what is new."""
@@ -182,6 +196,7 @@ class Monitor:
 
     def _judge(self, log: LogSettings, signed: LogSignedCheckpoint) -> None:
         """See how the checkpoint stands: quorum, missing witnesses, age."""
+        self.state.see_cosigned(log.origin, cosigned_by(signed))
         quorum = missing = stale = None
         try:
             log.policy.require_quorum(signed)
@@ -203,6 +218,7 @@ class Monitor:
         """Ask all peers at once, and compare what they show."""
         if not self._peers:
             return
+        claims = {each: Claims(each.log.policy, each.log.origin, each.own) for each in self._followers}
         with ThreadPoolExecutor(MAX_AT_ONCE, "tlog-gossip") as pool:
             asked = [
                 (peer, follower, pool.submit(peer.checkpoint, follower.log.policy, follower.log.origin))
@@ -210,24 +226,39 @@ class Monitor:
                 for follower in self._followers
             ]
             files = [(peer, pool.submit(peer.evidence, frozenset(self._heard[peer.url]))) for peer in self._peers]
-        for peer, follower, answer in asked:
-            error = answer.exception()
-            if error is not None and not isinstance(error, Error):
-                raise error
-            self._last(
-                follower.log.origin,
-                f"peer {peer.url}",
-                None if error is None else f"the peer {peer.url}: {error}",
-                "warning",
-                self.settings.unreachable_s,
-            )
-            if error is None and (other := answer.result()) is not None:
-                self._compare(follower, other, peer.url)
-        for peer, found in files:
-            with suppress(Error):
-                self._hear(peer, found.result())
+            for peer, follower, answer in asked:
+                other = self._answered(peer, follower, answer)
+                if other is not None:
+                    is_compared = self._compare(follower, other, peer.url)
+                    claims[follower].add(peer, other, is_compared=is_compared)
+            for peer, found in files:
+                with suppress(Error):
+                    self._hear(peer, found.result())
+            self._hold_together(claims, pool)
         for follower in self._followers:
             self._reconcile(follower)
+
+    def _answered(self, peer: Peer, follower: Follower, answer: Future[Checkpoint | None]) -> Checkpoint | None:
+        """Return the checkpoint that a peer showed; say where there was none that the log signed."""
+        error = answer.exception()
+        if error is not None and not isinstance(error, Error):
+            raise error
+        message = None if error is None else f"the peer {peer.url}: {error}"
+        self._last(follower.log.origin, f"peer {peer.url}", message, "warning", self.settings.unreachable_s)
+        return None if error is not None else answer.result()
+
+    def _hold_together(self, claims: dict[Follower, Claims], pool: Executor) -> None:
+        """Hold against each other what could not be compared with trees of one's own, of logs that nothing convicts."""
+        convicted = {origin for _, origin, _ in self.state.evidence()}
+        asked = []
+        for follower, shown in claims.items():
+            if follower.log.origin not in convicted:
+                for evidence in shown.of_one_size():
+                    self._fork(follower.log, evidence, "several peers")
+                asked += [(follower, *question) for question in shown.ask(pool)]
+        for follower, peer, answer in asked:
+            for evidence in answer.result():
+                self._fork(follower.log, evidence, peer.url)
 
     def _compare(self, follower: Follower, other: Checkpoint, peer: str) -> bool:
         """Compare a checkpoint with one's own tree; keep it where that cannot be done yet: False then."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -22,14 +23,18 @@ from typing import Any, NamedTuple, Self
 from tlog.errors import ConflictError, FormatError, NotFoundError, StorageError
 from tlog.evidence import Evidence
 from tlog.monitoring.alerts import Alert
+from tlog.report.vouching import Cosigned
 from tlog.storage.disk import Files
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_EVIDENCE = 16
 """Pieces that are kept of one log; the first ones say all."""
 
 MAX_AHEAD = 16
 """Checkpoints of one log, larger than one's own, that are kept."""
+
+MAX_FINDINGS = 1000
+"""Alerts that are kept to be looked at, the latest, whether or not somebody took them."""
 
 _SCHEMA = """
 CREATE TABLE monitor (id TEXT NOT NULL, alerts INTEGER NOT NULL);
@@ -44,6 +49,9 @@ CREATE TABLE ahead (origin TEXT NOT NULL, hash TEXT NOT NULL, peer TEXT NOT NULL
   since REAL NOT NULL, PRIMARY KEY (origin, hash)) WITHOUT ROWID;
 CREATE TABLE count (origin TEXT NOT NULL, category TEXT NOT NULL, interval INTEGER NOT NULL, entries INTEGER NOT NULL,
   PRIMARY KEY (origin, category, interval)) WITHOUT ROWID;
+CREATE TABLE finding (number INTEGER PRIMARY KEY, origin TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TABLE cosigned (origin TEXT NOT NULL, witness TEXT NOT NULL, size INTEGER NOT NULL, time INTEGER NOT NULL,
+  PRIMARY KEY (origin, witness)) WITHOUT ROWID;
 CREATE TABLE judged (origin TEXT PRIMARY KEY, interval INTEGER NOT NULL) WITHOUT ROWID;
 """
 
@@ -167,6 +175,8 @@ class MonitorState:
             self._do("UPDATE monitor SET alerts = alerts + 1")
             ((number,),) = self._all("SELECT alerts FROM monitor")
             body = alert.body(number, int(time_s))
+            self._do("INSERT INTO finding VALUES (?, ?, ?)", number, alert.origin, body)
+            self._do("DELETE FROM finding WHERE number <= ?", number - MAX_FINDINGS)
             for target in targets:
                 self._do("INSERT INTO delivery VALUES (?, ?, ?, 0, ?)", number, target, body, time_s)
         return int(number)
@@ -211,6 +221,36 @@ class MonitorState:
     def end_condition(self, origin: str, kind: str) -> None:
         """Forget something that is over."""
         self._do("DELETE FROM condition WHERE origin = ? AND kind = ?", origin, kind)
+
+    def findings(self, before: int, limit: int, origin: str | None = None) -> list[dict[str, Any]]:
+        """Return the last alerts with numbers below `before`, the latest first, as targets got them.
+
+        origin: of the log that is meant, all of them unless given.
+        """
+        rows = self._all(
+            "SELECT body FROM finding WHERE number < ? AND (? IS NULL OR origin = ?) ORDER BY number DESC LIMIT ?",
+            before,
+            origin,
+            origin,
+            limit,
+        )
+        return [json.loads(body) for (body,) in rows]
+
+    def see_cosigned(self, origin: str, seen: Mapping[str, Cosigned]) -> None:
+        """Remember what witnesses cosigned, by what names each of them; a smaller tree changes nothing."""
+        for witness, cosigned in seen.items():
+            self._do(
+                "INSERT INTO cosigned VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size, "
+                "time = excluded.time WHERE excluded.size >= size",
+                origin,
+                witness,
+                *cosigned,
+            )
+
+    def cosigned(self, origin: str) -> dict[str, Cosigned]:
+        """Return what witnesses cosigned last, by the same names."""
+        rows = self._all("SELECT witness, size, time FROM cosigned WHERE origin = ?", origin)
+        return {witness: Cosigned(size, time_s) for witness, size, time_s in rows}
 
     def keep(self, origin: str, evidence: Evidence, time_s: float) -> bool:
         """Keep evidence; False where it is known, or there is enough of this log."""

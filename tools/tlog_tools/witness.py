@@ -13,7 +13,9 @@ import click
 import tlog
 from tlog._strict import format_base64
 from tlog.keys import MAX_VKEY_LENGTH
+from tlog.monitoring.proving import EarlierRoots
 from tlog.monitoring.settings import check_url
+from tlog.monitoring.witness import WitnessGossip, WitnessTrees
 from tlog.policy import MAX_POLICY_SIZE
 from tlog.witnessing.home import WitnessHome
 from tlog.witnessing.witness import Witness
@@ -169,14 +171,14 @@ def serve_command(
     sites = {} if policy is None else _sites(policy)
 
     def make_app(witness: Witness) -> Flask:
+        trees = WitnessTrees(witness, sites)
         if urls:
-            from tlog.monitoring.witness import WitnessGossip
             from tlog.witnessing.web import WebTransport
 
-            gossip = WitnessGossip(witness, urls, WebTransport(), sites)
+            gossip = WitnessGossip(witness, urls, WebTransport(), trees)
             arguments = (threading.Event(), gossip_interval)
             threading.Thread(target=gossip.run, args=arguments, name="tlog-gossip", daemon=True).start()
-        return create_witness_app(witness)
+        return create_witness_app(witness, EarlierRoots(trees.latest) if sites else None)
 
     return serve_party(lambda: home.open(passphrase=secret), make_app, bind, on_ready=ready)
 
