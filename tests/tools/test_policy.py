@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.statements import LOG, POLICY_EXAMPLE, TIMESTAMP_S, checkpoint, entry_lines, witness_key
+from tests.statements import (
+    LOG,
+    LOG_VKEY,
+    POLICY_EXAMPLE,
+    TIMESTAMP_S,
+    WITNESS_VKEYS,
+    checkpoint,
+    entry_lines,
+    witness_key,
+)
 from tests.tools.conftest import Shell, objects, ok
 from tlog.policy import Policy
 from tlog.standing import members
@@ -60,6 +69,30 @@ def test_what_is_no_policy_or_no_checkpoint_of_it(shell: Shell, policy: Path) ->
     assert "policy line 1" in bad.stderr
     forged = replace(SIGNED, root_hash=bytes(32))
     assert shell.tlog("policy", "check", policy, "--checkpoint", shell.write("c", forged.raw)).exit_code == 1
+
+
+def test_names_are_octets(shell: Shell) -> None:
+    r"""A witness whose name is the octet 0xFF, and one whose name is a backslash, x, f and f: the right one counts."""
+    one, other = WITNESS_VKEYS[1].encode(), WITNESS_VKEYS[2].encode()
+    text = b"log %b\nwitness \xff %b\nwitness \\xff %b\nquorum \xff\n" % (LOG_VKEY.encode(), one, other)
+    policy = shell.write("octets", text)
+    for number, code in ((1, 0), (2, 5)):
+        signed = cosigned(shell, number)
+        checked = shell.tlog("policy", "check", policy, "--checkpoint", signed)
+        assert checked.exit_code == code == shell.verify("--checkpoint", signed, "--policy", policy).exit_code
+        assert f"{'met    ' if number == 1 else 'missing'}  witness \\xff (the quorum)" in checked.stdout
+        fields = objects(shell.tlog("policy", "check", policy, "--checkpoint", signed, "--json").stdout)[0]
+        assert fields["valid"] == (number == 1)
+        assert [member["had"] for member in fields["members"]] == [2 - number, number - 1]
+
+
+def test_a_policy_without_a_log(shell: Shell) -> None:
+    """The policy that a log's operator has may name witnesses only; what is missing for a checkpoint is said."""
+    policy = shell.write("witnesses", f"witness w {WITNESS_VKEYS[1]}\nquorum w\n")
+    assert "no log is believed" in ok(shell.tlog("policy", "check", policy))
+    checked = shell.tlog("policy", "check", policy, "--checkpoint", cosigned(shell, 1))
+    assert checked.exit_code == 2
+    assert "it names no log: add 'log <vkey>'" in checked.stderr
 
 
 @given(st.sets(st.sampled_from(NAMES)))
