@@ -74,7 +74,7 @@ def _take(app: Flask, mirror: Mirror, witnesses: Sequence[VerifierKey]) -> None:
 def _serve(app: Flask, mirror: Mirror) -> None:
     """Add what readers ask for."""
 
-    @app.get("/<name>/checkpoint")
+    @app.get("/<path:name>/checkpoint")
     def checkpoint(name: str) -> Response:
         """The mirror checkpoint of a log."""
         found = mirror.store(_origin(mirror, name)).checkpoint()
@@ -82,7 +82,7 @@ def _serve(app: Flask, mirror: Mirror) -> None:
             raise NotFoundError("nothing of this log was mirrored yet")
         return answer(found.raw, TEXT, CHECKPOINT_CACHE)
 
-    @app.get("/<name>/tile/<path:rest>")
+    @app.get("/<path:name>/tile/<path:rest>")
     def tile(name: str, rest: str) -> Response:
         """A tile or an entry bundle."""
         store = mirror.store(_origin(mirror, name))
@@ -109,9 +109,9 @@ def _refuse(app: Flask) -> None:
 
 
 def _origin(mirror: Mirror, name: str) -> str:
-    """Return the origin whose hash is in a path. Raises: NotFoundError."""
+    """Return the origin that a path has, as its hash, or as it is, where `tlog.Client` looks. Raises: NotFoundError."""
     for origin in mirror.origins():
-        if origin_hash(origin) == name:
+        if name in (origin_hash(origin), origin):
             return origin
     raise NotFoundError("there is no such log here")
 

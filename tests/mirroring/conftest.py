@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.test_subtree import subproof
 from tlog.keys import ED25519_COSIGNATURE
 from tlog.mirroring.mirror import Mirror
 from tlog.mirroring.upload import Package, Upload, format_upload
+from tlog.storage.disk import Disk
 from tlog.witnessing.state import WitnessState
 
 LINES = entry_lines(700)
@@ -20,13 +22,14 @@ SIGNER = signing_key("mirror.example.net", ED25519_COSIGNATURE)
 SECRET = b"s" * 32
 
 
-def opened(directory: Path) -> Mirror:
+def opened(directory: Path, disk: Disk | None = None, clock: Callable[[], float] = time.time) -> Mirror:
     """Return the mirror in a directory, made if it is missing; it knows the log of `tests.statements`."""
     directory.mkdir(exist_ok=True)
     state = directory / "state.sqlite"
     if not state.exists():
         WitnessState.create(state, directory / "record")
-    mirror = Mirror(directory / "logs", WitnessState(state, directory / "record"), [SIGNER], SECRET)
+    held = WitnessState(state, directory / "record")
+    mirror = Mirror(directory / "logs", held, [SIGNER], SECRET, disk=disk, clock=clock)
     mirror.add_log(LOG.verifier_key)
     return mirror
 

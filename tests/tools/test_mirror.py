@@ -14,8 +14,9 @@ import httpx
 from click.testing import CliRunner, Result
 
 from tests.mirroring.conftest import LINES, body
-from tests.statements import LOG_VKEY, ORIGIN, consistency_proof
+from tests.statements import LOG_VKEY, ORIGIN, WITNESS_VKEYS, consistency_proof
 from tests.tools.conftest import Shell, ok
+from tests.waiting import until
 from tlog.keys import VerifierKey
 from tlog.note import open_note
 from tlog.policy import Policy
@@ -100,3 +101,39 @@ def _exchange(client: httpx.Client, vkey: VerifierKey) -> None:
         assert client.get(f"{site}/{path}").status_code in {400, 404}, path
     assert client.get(f"/{origin_hash('x.example')}/checkpoint").status_code == 404
     assert send(b"").status_code == 400
+
+
+def test_pulled_while_it_serves(users: Shell) -> None:
+    """One server has the copy, pulls what is new, and takes what is pushed; push verifies under a policy."""
+    home, site = users.directory / "mirror", users.directory / "site"
+    ok(users.tlog("export", "users", site))
+    vkey = ok(users.tlog("vkey", "users")).strip()
+    mirror_vkey = run(home, "init", "--name", "mirror.example.net").stdout.strip()
+    assert run(home, "add-log", vkey).exit_code == 0
+    policy = users.write("policy", f"log {vkey} {site}\nwitness m {mirror_vkey}\nquorum none\n")
+    stranger = users.write("other", f"log {vkey}\nwitness w {WITNESS_VKEYS[1]}\nquorum none\n")
+    words = ["serve", "--bind", "127.0.0.1:0", "--policy", policy, "--pull-interval", "0.1", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "tlog_tools.mirror", "--dir", str(home), *map(str, words)], stdout=subprocess.PIPE
+    ) as process:
+        try:
+            stdout = process.stdout
+            assert stdout is not None
+            url = json.loads(stdout.readline())["url"]
+            copy = f"{url}/{origin_hash(VerifierKey.parse(vkey).name)}/checkpoint"
+            until(lambda: httpx.get(copy).status_code == 200)
+            first = httpx.get(copy).content
+            ok(users.tlog("append", "users", '{"n":1}'))
+            ok(users.tlog("publish", "users"))
+            pushed = run(home, "push", "users", url, "--ledger", users.ledger, "--policy", policy, "--json")
+            assert pushed.exit_code == 0, pushed.output
+            fields = json.loads(pushed.stdout)
+            assert fields["tree_size"] == Policy.parse(policy.read_bytes()).verify(first).tree_size + 1
+            assert [line.split(" ")[1] for line in fields["cosignatures"]] == ["mirror.example.net"]
+            assert httpx.get(copy).content != first
+            assert run(home, "push", "users", url, "--ledger", users.ledger, "--policy", stranger).exit_code != 0
+            assert "was not verified" in run(home, "push", "users", url, "--ledger", users.ledger).stderr
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+    assert process.returncode == 0

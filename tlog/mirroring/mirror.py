@@ -35,7 +35,7 @@ from tlog.mirroring.store import MirrorStore, merged
 from tlog.mirroring.upload import Package, Read, Upload, read_package, read_upload
 from tlog.names import MAX_ORIGIN_SIZE
 from tlog.note import MAX_SIGNATURES, Note, NoteSignature, verify_line
-from tlog.storage.disk import Files
+from tlog.storage.disk import Disk, Files
 from tlog.subtree import verify_subtree
 from tlog.tile import TILE_WIDTH
 from tlog.tree import Range, fold, range_nodes
@@ -74,8 +74,12 @@ class Mirror:
         secret: bytes,
         *,
         clock: Callable[[], float] = time.time,
+        disk: Disk | None = None,
     ) -> None:
-        """root: where the copies lie. signers: the mirror's own keys, no witness's. secret: 32 bytes, for tickets."""
+        """root: where the copies lie. signers: the mirror's own keys, no witness's. secret: 32 bytes, for tickets.
+
+        clock: POSIX time in seconds. disk: of the copies; the real file system unless given.
+        """
         if not signers or any(signer.verifier_key.key_type not in COSIGNATURES for signer in signers):
             raise FormatError("mirror", "it needs keys of signature type 0x04 or 0x06")
         self._root = root
@@ -83,7 +87,7 @@ class Mirror:
         self._signers = tuple(signers)
         self._secret = secret
         self._clock = clock
-        self._files = Files(top=root.parent)
+        self._files = Files(disk, root.parent)
         self._stores: dict[str, MirrorStore] = {}
         self._recent: dict[str, list[Checkpoint]] = {}
         self._mutex = threading.Lock()
