@@ -7,6 +7,7 @@ the shortest trace that was found; the exit status is 1 then.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 from collections import Counter
@@ -49,4 +50,5 @@ def _tell(seed: int, err: ViolationError) -> None:
 
 
 if __name__ == "__main__":
+    logging.disable()
     sys.exit(main())

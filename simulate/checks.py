@@ -3,8 +3,8 @@
     tree       no two honest clients accept trees that contradict each other, if their policies' assumption holds
     witness    an honest witness never signs a smaller tree after a larger one, two roots for a size, or two histories
     memory     a witness whose state is gone or old does not start again
-    found      an honest monitor that compared a fork has evidence at once, all of them have it two intervals
-               after the last trouble
+    found      an honest monitor that compared a fork has evidence at once; after the last trouble all honest parties
+               that gossip have it in one interval, if two of them can show it
     accused    no honest party has evidence against an honest log, and all evidence it has is verified by `tlog-verify`
     alarm      an honest log is never told that it was rolled back
 

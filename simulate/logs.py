@@ -14,6 +14,7 @@ from tlog.errors import CorruptLedgerError, Error, InconsistentLogError, PolicyE
 from tlog.keys import SigningKey
 from tlog.note import NoteSignature
 from tlog.policy import Policy
+from tlog.tile import Tile, parse_path
 from tlog.tlogproof import ConsistencyProof
 from tlog.witnessing.transport import Reply
 
@@ -86,13 +87,15 @@ class Log:
             raise ViolationError("alarm", f"{self.name} is honest, and was told: {err}") from err
 
     def answer(self, src: str, path: str, body: bytes | None) -> Reply:
-        """Answer what a client asks, by the size it knows, and a monitor, who reads everything."""
+        """Answer what a client asks, by the size it knows, a witness for a tile, a monitor, who reads everything."""
         del body
         view = self.view_of(src)
         if view.published is None:
             return Reply(404, "text/plain", b"")
         if path == "tree":
             return Reply(200, "application/octet-stream", view.shown())
+        if path.startswith("tile/"):
+            return _tile(view, view.published.tree_size, path)
         old_size = min(int(path), view.published.tree_size)
         proof = ConsistencyProof(old_size, view.prove(old_size, view.published.tree_size), view.published)
         return Reply(200, "text/plain", proof.format())
@@ -101,6 +104,14 @@ class Log:
         root = view.tree.root(view.size)
         self._checks.signs(Statement(self.origin, view.size, root), view.tree)
         return Checkpoint(self.origin, view.size, root).sign(self.key)
+
+
+def _tile(view: View, size: int, path: str) -> Reply:
+    """Answer as a site does that has all tiles of a tree; one tile is enough for the trees of a simulation."""
+    tile = parse_path(path)
+    if tile.index or not isinstance(tile, Tile) or tile.level or tile.width > size:
+        return Reply(404, "text/plain", b"")
+    return Reply(200, "application/octet-stream", b"".join(map(view.leaf, range(tile.width))))
 
 
 class LyingLog(Log):

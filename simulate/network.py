@@ -9,7 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any
 
-from tlog.errors import Error, StorageError
+from tlog._strict import parse_decimal
+from tlog.errors import Error, FormatError, NotFoundError, StorageError
+from tlog.monitoring.proving import EarlierRoots
 from tlog.policy import Policy
 from tlog.witnessing.collect import Collector
 from tlog.witnessing.transport import Reply
@@ -120,7 +122,18 @@ def give_out(files: list[bytes], path: str) -> Reply:
     return Reply(404, "text/plain", b"") if file is None else Reply(200, "text/plain", file)
 
 
-class _OneAfterAnother(ThreadPoolExecutor):
+def tell_root(roots: EarlierRoots, path: str) -> Reply:
+    """Answer about an earlier root as the servers of witnesses and monitors do."""
+    origin_hash, _, size = path.partition("/consistency/")
+    try:
+        return Reply(200, "text/plain", roots.answer(origin_hash, parse_decimal(size, "size")))
+    except (NotFoundError, FormatError):
+        return Reply(404, "text/plain", b"")
+    except Error:
+        return Reply(503, "text/plain", b"")
+
+
+class OneAfterAnother(ThreadPoolExecutor):
     """Runs a task when it is handed in, each from the same virtual time, as if all had run at once; no threads."""
 
     def __init__(self, network: Network) -> None:
@@ -147,4 +160,4 @@ class SimulatedCollector(Collector):
         self._network = network
 
     def _pool(self) -> ThreadPoolExecutor:
-        return _OneAfterAnother(self._network)
+        return OneAfterAnother(self._network)

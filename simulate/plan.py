@@ -15,6 +15,8 @@ INTERVAL_S = 60.0
 """How often a monitor follows its logs, and asks its peers."""
 
 WITNESS_LIES = ("signs anything", "replays", "huge sizes", "garbage", "silent")
+HABITS = ("alone", "gossips", "gossips and reads")
+"""Of honest witnesses: with nobody; with everybody; and with the logs' sites, where their tiles are."""
 MONITOR_LIES = ("silent", "forges evidence", "stale")
 
 
@@ -34,20 +36,25 @@ class Action(NamedTuple):
 class Plan:
     """One run.
 
-    logs, witnesses, monitors: how each behaves, "honest" or a lie. quorums: the group and quorum lines of policies, the
-    logs' own first, then those of each client.
+    logs, witnesses, monitors: how each behaves, "honest" or a lie. habits: of the witnesses, if honest. quorums: the
+    group and quorum lines of policies, the logs' own first, then those of each client.
     """
 
     seed: int
     logs: tuple[str, ...]
     witnesses: tuple[str, ...]
+    habits: tuple[str, ...]
     monitors: tuple[str, ...]
     quorums: tuple[str, ...]
     actions: tuple[Action, ...]
 
     def describe(self) -> str:
         """Return who takes part, in words."""
-        parties = (("l", self.logs), ("w", self.witnesses), ("m", self.monitors))
+        witnesses = (
+            f"{kind}, {habit}" if kind == "honest" else kind
+            for kind, habit in zip(self.witnesses, self.habits, strict=True)
+        )
+        parties = (("l", self.logs), ("w", witnesses), ("m", self.monitors))
         lines = [f"{letter}{number}: {kind}" for letter, kinds in parties for number, kind in enumerate(kinds)]
         lines += [
             f"{'logs' if not number else f'c{number - 1}'}: {quorum.strip().replace(chr(10), '; ')}"
@@ -66,6 +73,7 @@ def make_plan(seed: int) -> Plan:
     if rng.random() < 0.2:  # more liars than any policy bears
         witnesses = ["honest"] + ["signs anything"] * (count - 1)
     rng.shuffle(witnesses)
+    habits = tuple(rng.choice(HABITS) for _ in witnesses)
     monitors = ["honest"] * rng.randint(1, 3) + [rng.choice(MONITOR_LIES) for _ in range(rng.randint(0, 2))]
     majority = f"group g {count // 2 + 1} {_names(range(count))}\nquorum g\n"
     quorums = (majority, *(_quorum(rng, count) for _ in range(rng.randint(2, 3))))
@@ -75,7 +83,7 @@ def make_plan(seed: int) -> Plan:
         [f"m{number}" for number in range(len(monitors))],
         [f"c{number}" for number in range(len(quorums) - 1)],
     )
-    return Plan(seed, logs, tuple(witnesses), tuple(monitors), quorums, _actions(rng, parties))
+    return Plan(seed, logs, tuple(witnesses), habits, tuple(monitors), quorums, _actions(rng, parties))
 
 
 def _names(numbers: range | list[int]) -> str:
@@ -118,6 +126,7 @@ def _work(rng: random.Random, parties: _Parties) -> _Draft:
     """What everybody does again and again."""
     often = [("publish", f"l{number}", 50.0) for number in range(len(parties.logs))]
     often += [(verb, name, INTERVAL_S) for name in parties.monitors for verb in ("follow", "gossip")]
+    often += [("gossip", name, INTERVAL_S) for name in parties.witnesses]
     often += [("fetch", name, 50.0) for name in parties.clients]
     drafts = []
     for verb, who, interval in often:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from dataclasses import replace
 from hashlib import sha256
 
 from simulate.checks import Checks, Statement
-from simulate.network import Connection, Network, give_out
+from simulate.network import Connection, Network, OneAfterAnother, give_out, tell_root
 from tlog.checkpoint import Checkpoint
-from tlog.errors import Error, InconsistentLogError, StorageError, VerificationError
+from tlog.errors import Error, InconsistentLogError, NotFoundError, StorageError, VerificationError
 from tlog.evidence import Evidence
 from tlog.hashing import HASH_SIZE, split_hashes
-from tlog.keys import SigningKey, VerifierKey
-from tlog.monitoring.gossip import Peer, compare, own_signature, proven
+from tlog.keys import VerifierKey
+from tlog.monitoring.claims import Claims
+from tlog.monitoring.gossip import Peer, compare, own_signature, proven, settled
+from tlog.monitoring.proving import EarlierRoots
 from tlog.policy import Policy
 from tlog.reader import TileReader
 from tlog.tile import Tile
@@ -94,6 +94,7 @@ class Monitor:
         self.evidence: dict[str, dict[bytes, Evidence]] = {origin: {} for origin in self._policies}
         self._heard: set[str] = set()
         self._read_last: dict[str, bytes] = {}
+        self._roots = EarlierRoots(self._tree_of)
         self._network.handlers[name] = self.answer
 
     def own(self, origin: str) -> Statement | None:
@@ -111,7 +112,11 @@ class Monitor:
                 self._checks.counts["readings that monitors gave up"] += 1
 
     def gossip(self) -> None:
-        """Ask each peer for what it has seen, and for its evidence."""
+        """Ask each peer for what it has seen, and for its evidence; then hold together what that leaves open."""
+        claims = {
+            origin: Claims(policy, origin, self._own[origin][0] if origin in self._own else None)
+            for origin, policy in self._policies.items()
+        }
         for peer in self._peers:
             for origin, policy in self._policies.items():
                 try:
@@ -122,14 +127,19 @@ class Monitor:
                     self._checks.counts["lies of peers that were refused"] += 1
                 else:
                     if other is not None:
-                        self._consider(origin, other)
+                        claims[origin].add(peer, other, is_compared=self._consider(origin, other))
             self._ask_for_evidence(peer)
+        self._hold_together(claims)
 
     def answer(self, src: str, path: str, body: bytes | None) -> Reply:
         """Answer as a witness does, and give out all evidence."""
         del src, body
         if path.startswith("evidence"):
             return give_out([raw for kept in self.evidence.values() for raw in kept], path)
+        if "/consistency/" in path:
+            reply = tell_root(self._roots, path)
+            self._checks.counts[f"answers {reply.status} of honest monitors about earlier roots"] += 1
+            return reply
         origin = self._origins.get(path.removesuffix("/checkpoint"), "")
         if origin not in self._own:
             return Reply(404, "text/plain", b"")
@@ -160,14 +170,34 @@ class Monitor:
         for statement in [statement for statement in waiting if statement.size <= new.tree_size]:
             self._compare(new, tree, waiting.pop(statement))
 
-    def _consider(self, origin: str, other: Checkpoint) -> None:
-        """Compare a checkpoint that a peer showed; one of a larger tree waits until one's own is as large."""
+    def _consider(self, origin: str, other: Checkpoint) -> bool:
+        """Compare a checkpoint that a peer showed; one of a larger tree waits until one's own is as large: False."""
         own = self._own.get(origin)
         if own is None or other.tree_size > own[0].tree_size:
             if len(self.waiting[origin]) < MAX_WAITING:
                 self.waiting[origin][_statement(other)] = other
-            return
+            return False
         self._compare(*own, other)
+        return True
+
+    def _hold_together(self, claims: dict[str, Claims]) -> None:
+        """Hold against each other what could not be compared with one's own tree."""
+        for origin, shown in claims.items():
+            if self.evidence[origin]:
+                continue
+            found = list(shown.of_one_size())
+            for _, answer in shown.ask(OneAfterAnother(self._network)):
+                found += answer.result()
+            for evidence in found:
+                self._checks.counts["forks found by asking about earlier roots"] += 1
+                self._keep(settled(evidence, self._policies[origin])[0])
+
+    def _tree_of(self, hash_hex: str) -> tuple[Checkpoint, TileReader]:
+        """Return the latest verified checkpoint of a log, and the reader of its tree. Raises: NotFoundError."""
+        own = self._own.get(self._origins.get(hash_hex, ""))
+        if own is None:
+            raise NotFoundError("nothing of this log was seen here")
+        return own
 
     def _compare(self, own: Checkpoint, tree: TileReader, other: Checkpoint) -> bool:
         """Compare two signed checkpoints, `tree` being that of the larger one; tell whether they contradict."""
@@ -196,65 +226,6 @@ class Monitor:
             self.evidence[evidence.shown.origin][raw] = evidence
             self._heard.add(sha256(raw).hexdigest())
             self._checks.convicted(self.name, evidence)
-
-
-class LyingMonitor:
-    """Says nothing, old things, or accuses everybody."""
-
-    def __init__(self, name: str, kind: str, place: tuple[Network, Checks], logs: dict[str, VerifierKey]) -> None:
-        """kind: one of `plan.MONITOR_LIES`."""
-        self.name, self._kind = name, kind
-        self._network, self._checks = place
-        self._logs = logs
-        self._seen: dict[str, list[Checkpoint]] = {key.name: [] for key in logs.values()}
-        self._origins = {origin_hash(key.name): key.name for key in logs.values()}
-        self._rng = random.Random(name)
-        self._files: list[bytes] = []
-        self._network.handlers[name] = self.answer
-
-    def follow(self) -> None:
-        """Collect what may be twisted later."""
-        for log, key in self._logs.items():
-            try:
-                reply = self._network.ask(self.name, log, "tree")
-                length, _, rest = reply.body.partition(b"\n")
-                self._seen[key.name] += [Checkpoint.parse(rest[: int(length)])] if length else []
-            except Error:
-                continue
-
-    def gossip(self) -> None:
-        """Ask nobody."""
-
-    def answer(self, src: str, path: str, body: bytes | None) -> Reply:
-        """Lie."""
-        del src, body
-        if self._kind == "silent":
-            return Reply(503, "text/plain", b"")
-        if not path.startswith("evidence"):
-            seen = self._seen[self._origins[path.removesuffix("/checkpoint")]]
-            if not seen:
-                return Reply(404, "text/plain", b"")
-            return Reply(200, "text/plain", (seen[0] if self._kind == "stale" else self._forged(seen[-1])).raw)
-        if path == "evidence":
-            self._files = [self._accusation(seen).format() for seen in self._seen.values() if seen]
-        return give_out(self._files, path)
-
-    def _forged(self, true: Checkpoint) -> Checkpoint:
-        """Return a checkpoint of another tree, with the log's signature of the true one, or one by a key of its own."""
-        forged = replace(true, tree_size=max(true.tree_size, 1), root_hash=self._rng.randbytes(HASH_SIZE))
-        if self._rng.random() < 0.5:
-            return forged
-        key = SigningKey.from_seed(true.origin, self._rng.randbytes(HASH_SIZE))
-        return Checkpoint(true.origin, forged.tree_size, forged.root_hash).sign(key)
-
-    def _accusation(self, seen: list[Checkpoint]) -> Evidence:
-        """Return evidence that does not hold: true checkpoints with made-up hashes, or a forged one."""
-        against, shown = self._rng.choice(seen), seen[-1]
-        if self._rng.random() < 0.3 and against.tree_size:
-            return Evidence(against, replace(against, root_hash=self._rng.randbytes(HASH_SIZE)))
-        if against.tree_size > shown.tree_size:
-            against, shown = shown, against
-        return Evidence(against, shown, tuple(self._rng.randbytes(HASH_SIZE) for _ in range(self._rng.randint(0, 7))))
 
 
 def _statement(checkpoint: Checkpoint) -> Statement:

@@ -1,19 +1,20 @@
-"""Witnesses: the library's own, which crash and lose their state, and some that lie."""
+"""Witnesses: the library's own, which crash, lose their state, and gossip."""
 
 from __future__ import annotations
 
-import random
 import shutil
 from hashlib import sha256
 from pathlib import Path
 
 from simulate.checks import Checks, Statement, ViolationError
-from simulate.network import EPOCH_S, Network, give_out
+from simulate.network import EPOCH_S, Connection, Network, OneAfterAnother, give_out, tell_root
 from tlog.checkpoint import Checkpoint
 from tlog.cosignature import Cosignature
-from tlog.errors import CorruptLedgerError, Error
+from tlog.errors import CorruptLedgerError, Error, NotFoundError, StorageError
 from tlog.keys import ED25519_COSIGNATURE, SigningKey, VerifierKey
-from tlog.note import NoteSignature, sign_line
+from tlog.monitoring.proving import EarlierRoots
+from tlog.monitoring.witness import WitnessGossip, WitnessTrees
+from tlog.note import NoteSignature
 from tlog.witnessing.observer import StaleSizeError
 from tlog.witnessing.request import AddCheckpoint, origin_hash
 from tlog.witnessing.state import WitnessState
@@ -22,7 +23,6 @@ from tlog.witnessing.witness import Witness
 from tlog_server.party import SIZE_TYPE, STATUSES
 
 TEXT = "text/plain"
-HUGE = (b"9223372036854775807\n", b"9223372036854775808\n", b"9" * 4000 + b"\n", b"-1\n", b"00\n", b"0\n", b"7\n")
 
 
 def witness_key(name: str, seed: int) -> SigningKey:
@@ -30,14 +30,41 @@ def witness_key(name: str, seed: int) -> SigningKey:
     return SigningKey.from_seed(f"{name}.example", sha256(f"{name} {seed}".encode()).digest(), ED25519_COSIGNATURE)
 
 
+class Site:
+    """A log's site, as a witness is shown it. See `tlog.mirroring.source.Source`."""
+
+    def __init__(self, network: Network, witness: str, log: str) -> None:
+        self._network, self._witness, self._log = network, witness, log
+
+    def read(self, path: str, limit: int) -> bytes:
+        """See `Source`."""
+        reply = self._network.ask(self._witness, self._log, path)
+        if reply.status == 404:
+            raise NotFoundError(f"{path} is not there")
+        if len(reply.body) > limit:
+            raise StorageError("the answer is too long")
+        return reply.body
+
+
+class Gossip(WitnessGossip):
+    """The library's gossip, without threads."""
+
+    network: Network
+
+    def _pool(self) -> OneAfterAnother:
+        return OneAfterAnother(self.network)
+
+
 class HonestWitness:
     """`tlog.witnessing.witness.Witness` with its state on a disk, run by somebody who has trouble with machines."""
 
     def __init__(
-        self, name: str, key: SigningKey, place: tuple[Network, Checks, Path], logs: list[VerifierKey]
+        self, name: str, key: SigningKey, place: tuple[Network, Checks, Path], logs: dict[str, VerifierKey]
     ) -> None:
-        """place: the network, who checks, and the directory of the state."""
+        """place: the network, who checks, and the directory of the state. logs: their keys by name."""
         self.name, self._key = name, key
+        self.peers: list[str] = []
+        self.sites: dict[str, str] = {}
         self._network, self._checks, directory = place
         self._state, self._record = directory / "state.sqlite", directory / "witness.record"
         self._copy, self._copied_at = self._state.with_suffix(".backup"), -1
@@ -48,7 +75,7 @@ class HonestWitness:
         directory.mkdir()
         WitnessState.create(self._state, self._record)
         self.witness = self._opened()
-        for log in logs:
+        for log in logs.values():
             self.witness.add_log(log)
         self._network.handlers[name] = self.answer
 
@@ -57,6 +84,10 @@ class HonestWitness:
         del src
         if path.startswith("evidence"):
             return give_out([kept.evidence.format() for kept in self.witness.evidence()], path)
+        if "/consistency/" in path:
+            reply = tell_root(EarlierRoots(self._trees().latest), path)
+            self._checks.counts[f"answers {reply.status} of honest witnesses about earlier roots"] += 1
+            return reply
         try:
             if body is None:
                 return Reply(200, TEXT, self.witness.checkpoint(path.removesuffix("/checkpoint")))
@@ -74,6 +105,31 @@ class HonestWitness:
         time = Cosignature.decode(line.name, line.key_id, line.signature).timestamp_s
         self._checks.cosigned(self.name, Statement(request.origin, request.tree_size, request.root_hash), time)
         return Reply(200, TEXT, answer)
+
+    def gossip(self) -> None:
+        """Ask each peer for what it has seen, and for its evidence."""
+        gossip = Gossip(
+            self.witness,
+            [f"sim://{peer}" for peer in self.peers],
+            Connection(self._network, self.name),
+            self._trees(),
+        )
+        gossip.network = self._network
+        self._checks.counts["forks that witnesses heard of"] += len(gossip.round())
+        self._show_evidence()
+
+    def can_read(self, origin: str) -> bool:
+        """Tell whether the tiles of the tree that it cosigned last are on the log's site, as it is shown here."""
+        try:
+            _, tree = self._trees().latest(origin_hash(origin))
+            tree.edge()
+        except Error:
+            return False
+        return True
+
+    def has_evidence(self, origin: str) -> bool:
+        """Tell whether it can prove that a log forked."""
+        return any(kept.origin == origin for kept in self.witness.evidence())
 
     def seen(self, origin: str) -> Statement | None:
         """Return what it cosigned last."""
@@ -127,38 +183,9 @@ class HonestWitness:
         for piece in kept:
             self._checks.convicted(self.name, piece.evidence)
 
+    def _trees(self) -> WitnessTrees:
+        return WitnessTrees(self.witness, self.sites, sources=lambda log: Site(self._network, self.name, log))
+
     def _opened(self) -> Witness:
         state = WitnessState(self._state, self._record)
         return Witness(state, [self._key], clock=lambda: EPOCH_S + self._network.clock() + self.skew_s)
-
-
-class LyingWitness:
-    """Has the key that policies name, and does not do what a witness does."""
-
-    def __init__(self, name: str, key: SigningKey, kind: str, network: Network) -> None:
-        """kind: one of `plan.WITNESS_LIES`."""
-        self.name, self._key, self._kind, self._network = name, key, kind, network
-        self._notes: dict[str, list[bytes]] = {}
-        self._first: dict[str, bytes] = {}
-        self._rng = random.Random(name)
-        network.handlers[name] = self.answer
-
-    def answer(self, src: str, path: str, body: bytes | None) -> Reply:
-        """Lie."""
-        del src
-        if self._kind == "silent":
-            return Reply(self._rng.choice((500, 503, 302, 404)), TEXT, b"\x1b[31mno\n")
-        if self._kind == "garbage":
-            return Reply(200, TEXT, self._rng.randbytes(self._rng.choice((0, 10, 3000))))
-        if body is None:
-            notes = self._notes.get(path.removesuffix("/checkpoint"))
-            if not notes:
-                return Reply(404, TEXT, b"")
-            return Reply(200, TEXT, notes[0] if self._kind == "replays" else self._rng.choice(notes))
-        if self._kind == "huge sizes" and self._rng.random() < 0.8:
-            return Reply(409, SIZE_TYPE, self._rng.choice(HUGE))
-        request = AddCheckpoint.parse(body)
-        line = sign_line(self._key, request.note.text, timestamp_s=EPOCH_S + int(self._network.clock()))
-        self._notes.setdefault(origin_hash(request.origin), []).append(request.note.raw + f"{line}\n".encode())
-        signed = f"{line}\n".encode()
-        return Reply(200, TEXT, self._first.setdefault(request.origin, signed) if self._kind == "replays" else signed)

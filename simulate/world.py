@@ -8,17 +8,17 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from simulate.checks import Checks, ViolationError
+from simulate.checks import Checks, Statement, ViolationError
+from simulate.liars import LyingMonitor, LyingWitness
 from simulate.logs import Log, LyingLog
-from simulate.network import LATE_S, Network
-from simulate.plan import DURATION_S, INTERVAL_S, Action, Plan
-from simulate.readers import Client, LyingMonitor, Monitor
-from simulate.witnesses import HonestWitness, LyingWitness, witness_key
+from simulate.network import LATE_S, Handler, Network
+from simulate.plan import DURATION_S, Action, Plan
+from simulate.readers import Client, Monitor
+from simulate.witnesses import HonestWitness, witness_key
 from tlog.policy import Policy
+from tlog.witnessing.transport import Reply
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - Linux's file system in memory, where syncs cost nothing
-CALM_INTERVALS = 2
-"""After the last trouble: in one interval each monitor hears of a fork from a peer, or in the next from who did."""
 
 
 def run(plan: Plan) -> Counter[str]:
@@ -35,7 +35,7 @@ def run(plan: Plan) -> Counter[str]:
 
 
 class World:
-    """All parties of a run."""
+    """All parties of a run. In half of the runs nobody passes on evidence: each party must find all forks itself."""
 
     def __init__(self, plan: Plan, directory: Path) -> None:
         """directory: an empty one, for the states of the witnesses."""
@@ -59,9 +59,11 @@ class World:
         for name, kind in zip(names, plan.witnesses, strict=True):
             if kind == "honest":
                 inside = (self.network, self.checks, directory / name)
-                self.witnesses[name] = HonestWitness(name, keys[name], inside, list(log_keys.values()))
+                self.witnesses[name] = HonestWitness(name, keys[name], inside, log_keys)
             else:
                 LyingWitness(name, keys[name], kind, self.network)
+        self._rng = random.Random(f"calm {plan.seed}")
+        self._is_quiet = self._rng.random() < 0.5
         monitors = [f"m{number}" for number in range(len(plan.monitors))]
         self.monitors: dict[str, Monitor] = {}
         self.readers: dict[str, Monitor | LyingMonitor] = {}
@@ -81,8 +83,15 @@ class World:
             )
             for number, quorum in enumerate(plan.quorums[1:])
         }
+        for name, habit in zip(names, plan.habits, strict=True):
+            if name in self.witnesses and habit != "alone":
+                self.witnesses[name].peers = [other for other in (*names, *monitors) if other != name]
+            if name in self.witnesses and habit == "gossips and reads":
+                self.witnesses[name].sites = {key.name: log for log, key in log_keys.items()}
         self._everybody = [*names, *monitors, *self.clients, *self.logs]
         self._ups: dict[str, float] = {}
+        if self._is_quiet:
+            self._keep_evidence_back()
 
     def do(self, action: Action) -> None:
         """Do one action, after all that was due before it."""
@@ -95,25 +104,23 @@ class World:
             self._act(action.verb, who, rng)
 
     def calm_down(self) -> None:
-        """Repair everything, let the monitors do what they do in two intervals, and check that forks are found."""
+        """Repair everything, let each party make one round, in any order, and check that forks are found."""
         self._move_to(max(self.network.now, DURATION_S))
         self.network.heal()
         for name in sorted(self._ups):
             self._start(name)
         self._move_to(self.network.now + LATE_S)
-        knew: dict[str, bool] = {}
-        for _ in range(CALM_INTERVALS):
-            knew = {origin: self._knows(origin) != [] for origin in self.checks.keys}
-            for monitor in self.monitors.values():
-                monitor.follow()
-                monitor.gossip()
-            self._move_to(self.network.now + INTERVAL_S)
-        for origin in self.checks.keys:
-            self._require_found(origin)
-            # What a monitor had before the last interval, all have; a liar may have shown it something new since.
-            if knew[origin] and len(self._knows(origin)) < len(self.monitors):
-                raise ViolationError("found", f"only {self._knows(origin)} have evidence against {origin}")
-            self.checks.counts["forks found by every honest monitor"] += len(self._knows(origin)) == len(self.monitors)
+        due = {origin for origin in self.checks.keys if self._is_provable(origin)}
+        if not self._is_quiet:
+            due |= {origin for origin in self.checks.keys if self._knows(origin)}
+        parties = self._gossiping()
+        for name in self._rng.sample(parties, len(parties)):
+            self._round(name)
+        for origin in due:
+            unaware = set(parties) - set(self._knows(origin))
+            if unaware:
+                raise ViolationError("found", f"{sorted(unaware)} have no evidence against {origin}")
+        self.checks.counts["forks that every honest party knew of after one round"] += len(due)
 
     def close(self) -> None:
         """Release the witnesses' states."""
@@ -153,7 +160,7 @@ class World:
         elif verb == "follow":
             self.readers[who].follow()
         elif verb == "gossip":
-            self.readers[who].gossip()
+            self._gossip(who)
         elif verb == "crash":
             self._crash(who)
         elif verb == "crash in reply":
@@ -186,20 +193,53 @@ class World:
         if who not in self.witnesses or self.witnesses[who].start():
             self.network.down.discard(who)
 
-    def _require_found(self, origin: str) -> None:
-        """Check that the honest know of each contradiction between what they hold of a log. Raises: ViolationError."""
-        held = {name: monitor.own(origin) for name, monitor in self.monitors.items()}
-        held |= {name: w.seen(origin) for name, w in self.witnesses.items() if name not in self.network.down}
-        statements = [statement for statement in held.values() if statement is not None]
-        for name, monitor in self.monitors.items():
-            own = held[name]
-            if monitor.evidence[origin] or own is None:
-                continue
-            for other in statements:
-                is_waiting = other.size > own.size and bool(monitor.waiting[origin])
-                if self.checks.contradict(own, other) and not is_waiting:
-                    raise ViolationError("found", f"{name} has size {own.size} of {origin}, another size {other.size}")
+    def _gossip(self, who: str) -> None:
+        if who in self.readers:
+            self.readers[who].gossip()
+        elif who in self.witnesses and self.witnesses[who].peers:
+            self.witnesses[who].gossip()
+
+    def _round(self, who: str) -> None:
+        """Let a party do what it does in an interval."""
+        if who in self.readers:
+            self.readers[who].follow()
+        self._gossip(who)
+
+    def _keep_evidence_back(self) -> None:
+        """Let nobody pass on evidence."""
+
+        def silenced(handler: Handler) -> Handler:
+            return lambda src, path, body: (
+                Reply(404, "text/plain", b"") if path.startswith("evidence") else handler(src, path, body)
+            )
+
+        self.network.handlers = {name: silenced(handler) for name, handler in self.network.handlers.items()}
+
+    def _gossiping(self) -> list[str]:
+        """Return who is honest, up, and gossips."""
+        witnesses = [name for name, witness in self.witnesses.items() if witness.peers]
+        return [*self.monitors, *(name for name in witnesses if name not in self.network.down)]
 
     def _knows(self, origin: str) -> list[str]:
-        """Return the honest monitors that have evidence against a log."""
-        return [name for name, monitor in self.monitors.items() if monitor.evidence[origin]]
+        """Return the honest that are up and have evidence against a log."""
+        witnesses = [name for name in self.witnesses if name not in self.network.down]
+        return [
+            *(name for name, monitor in self.monitors.items() if monitor.evidence[origin]),
+            *(name for name in witnesses if self.witnesses[name].has_evidence(origin)),
+        ]
+
+    def _is_provable(self, origin: str) -> bool:
+        """Tell whether two honest parties hold what contradicts each other, and can show it.
+
+        That is: trees of one size, or the larger tree's holder has its tiles.
+        """
+        up = [witness for name, witness in self.witnesses.items() if name not in self.network.down]
+        all_held: list[tuple[Statement | None, bool]] = [(each.own(origin), True) for each in self.monitors.values()]
+        all_held += [(witness.seen(origin), witness.can_read(origin)) for witness in up]
+        held = [(own, has_tiles) for own, has_tiles in all_held if own is not None]
+        return any(
+            self.checks.contradict(one, other)
+            for one, _ in held
+            for other, has_tiles in held
+            if one.size == other.size or (one.size < other.size and has_tiles)
+        )

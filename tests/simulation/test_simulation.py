@@ -17,9 +17,13 @@ from simulate import paper, readers, shrink
 from simulate.__main__ import main
 from simulate.checks import ViolationError, can_split
 from simulate.plan import Action, Plan, make_plan
+from simulate.witnesses import HonestWitness
 from simulate.world import run
+from tlog.errors import NotFoundError
 from tlog.evidence import Evidence
+from tlog.monitoring.claims import Claims
 from tlog.monitoring.gossip import Shown
+from tlog.monitoring.proving import EarlierRoots
 from tlog.policy import Policy
 from tlog.witnessing import collect, observer
 from tlog.witnessing.observer import Observer
@@ -41,7 +45,9 @@ def test_a_hundred_seeds(part: int) -> None:
         "checkpoints published",
         "trees accepted by clients",
         "forks begun",
-        "forks found by every honest monitor",
+        "forks that every honest party knew of after one round",
+        "forks found by asking about earlier roots",
+        "forks that witnesses heard of",
         "forged evidence that was refused",
         "answers 422 of honest witnesses",
         "witnesses started again",
@@ -86,9 +92,20 @@ def _any_evidence(files: Collection[bytes], policy: Policy, origin: str) -> list
     return [evidence for evidence in found if evidence.shown.origin == origin]
 
 
-def _deaf(monitor: readers.Monitor) -> None:
-    """A monitor that asks nobody."""
-    del monitor
+def _deaf(party: Any) -> None:
+    """A monitor, or a witness, that asks nobody."""
+    del party
+
+
+def _asks_nothing(claims: Claims, pool: Any) -> list[Any]:
+    """Somebody who waits until his own tree is as large."""
+    del claims, pool
+    return []
+
+
+def _tells_nothing(roots: EarlierRoots, origin_hash: str, tree_size: int) -> bytes:
+    """A party that does not tell how its tree stands."""
+    raise NotFoundError(f"{roots} {origin_hash} {tree_size}")
 
 
 def _always_larger(witness: Any, shown: Any, checkpoint: Any) -> None:
@@ -103,6 +120,9 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any], str]] = {
     "a client asks for no quorum": (Policy, "is_quorum", _no_quorum, "tree"),
     "a monitor does not compare": (readers, "compare", _nothing_found, "found"),
     "a monitor does not gossip": (readers.Monitor, "gossip", _deaf, "found"),
+    "a witness does not gossip": (HonestWitness, "gossip", _deaf, "found"),
+    "nobody asks how larger trees stand": (Claims, "ask", _asks_nothing, "found"),
+    "nobody tells how larger trees stand": (EarlierRoots, "answer", _tells_nothing, "found"),
     "a monitor believes evidence unverified": (readers, "proven", _any_evidence, "accused"),
     "a log believes each checkpoint to be larger": (collect, "_require_same_tree", _always_larger, "alarm"),
 }
@@ -173,7 +193,7 @@ def test_the_command() -> None:
     """`python -m simulate` says what was done, and that nothing failed."""
     command = [sys.executable, "-m", "simulate", "--seeds", "2", "--first", "5"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "trees accepted by clients" in done.stdout
+    assert "cosignatures of honest witnesses" in done.stdout
     assert "2 seeds in" in done.stdout
     assert "0 failed" in done.stdout
 
