@@ -136,6 +136,7 @@ FORM = "it needs 'tlog-earlier-root@v1'"
 SPELLINGS: dict[str, tuple[Callable[[bytes], bytes], str, str]] = {
     "nothing": (lambda raw: raw[:0], "earlier root", FORM),
     "another header": (lambda raw: raw.replace(b"@v1", b"@v2", 1), "earlier root", FORM),
+    "more in the header": (lambda raw: raw.replace(b"@v1", b"@v1 x", 1), "earlier root", "canonical"),
     "no size": (lambda raw: raw.replace(b"size 5\n", b"", 1), "earlier root", FORM),
     "no root": (lambda raw: raw.replace(b"root ", b"", 1), "earlier root", FORM),
     "another order": (

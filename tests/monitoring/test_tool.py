@@ -11,10 +11,12 @@ from pathlib import Path
 
 import httpx
 from click.testing import CliRunner, Result
+from werkzeug.exceptions import NotFound
+from werkzeug.middleware.shared_data import SharedDataMiddleware
 
 from tests.monitoring.parties import Clock, Log, settings_file
 from tests.waiting import until
-from tests.witnessing.parties import new_witness
+from tests.witnessing.parties import new_witness, served
 from tlog.tlogproof import ConsistencyProof
 from tlog.witnessing.request import origin_hash
 from tlog_tools.monitor import main
@@ -85,3 +87,29 @@ def test_served_with_a_witness(log: Log, clock: Clock, tmp_path: Path) -> None:
             assert process.wait(30) == 0
             assert process.stdout is not None
             process.stdout.close()
+
+
+def test_a_larger_tree_that_only_a_witness_was_shown(log: Log, clock: Clock, tmp_path: Path) -> None:
+    """A witness that knows the site of the larger of two forked trees gives the smaller one's monitor the proof."""
+    other = Log(tmp_path / "other", clock)
+    other.grow(*range(300))
+    path = settings_file(tmp_path / "m", [log], "skew_s = 31536000")
+    with new_witness(tmp_path / "w", "w.example.net", log.partition.vkey) as made:
+        made.add_checkpoint(ConsistencyProof(0, (), other.partition.checkpoint()).format())
+    with served(SharedDataMiddleware(NotFound(), {"/": str(other.site)})) as site:
+        policy = tmp_path / "with-site.policy"
+        policy.write_text(f"log {log.partition.vkey} {site}\nquorum none\n")
+        words = ["--dir", str(tmp_path / "w"), "serve", "--bind", "127.0.0.1:0", "--policy", str(policy)]
+        witness, url = _started("tlog_tools.witness", *words)
+        try:
+            path.write_text(f'peers = ["{url}"]\n{path.read_text()}')
+            assert run(path, "init").exit_code == 0
+            found = run(path, "run", "--once")
+            assert (found.exit_code, found.stdout.split()[:2]) == (1, ["critical", "fork"])
+            assert "in its checkpoint of size 3, and" in found.stdout
+            assert "in that of size 300" in found.stdout
+        finally:
+            witness.send_signal(signal.SIGTERM)
+            assert witness.wait(30) == 0
+            assert witness.stdout is not None
+            witness.stdout.close()

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from tlog.checkpoint import Checkpoint
 from tlog.errors import Error, FormatError, NotFoundError, PolicyError, StorageError, VerificationError
@@ -34,6 +34,9 @@ from tlog.report.vouching import cosigned_by
 from tlog.storage.disk import Files
 from tlog.witnessing.request import origin_hash
 from tlog.witnessing.transport import Transport
+
+if TYPE_CHECKING:
+    from tlog.witnessing.web import WebTransport
 
 MAX_AT_ONCE = 16
 """Peers that are asked at the same time."""
@@ -83,9 +86,11 @@ class Monitor:
         self.settings = settings
         self._clock = clock
         self._deliver = deliver
-        self._peers = _peers(settings.peers, transport)
-        self._heard: dict[str, set[str]] = {peer.url: set() for peer in self._peers}
         self.state = MonitorState(settings.directory)
+        self._web = _web() if settings.peers and transport is None else None
+        via = transport or self._web
+        self._peers = [] if via is None else [Peer(url, via) for url in settings.peers]
+        self._heard: dict[str, set[str]] = {peer.url: set() for peer in self._peers}
         self._followers = [
             Follower(
                 log,
@@ -149,6 +154,8 @@ class Monitor:
         self.stop()
         if self._thread is not None:
             self._thread.join(timeout=60)
+        if self._web is not None:
+            self._web.close()
         self.state.close()
 
     def __enter__(self) -> Self:
@@ -333,13 +340,10 @@ class Monitor:
         self._said.append(alert)
 
 
-def _peers(urls: tuple[str, ...], transport: Transport | None) -> list[Peer]:
-    if not urls:
-        return []
-    if transport is None:
-        try:
-            from tlog.witnessing.web import WebTransport
-        except ImportError as err:
-            raise StorageError("gossip needs httpx; pip install 'tlog[client]' brings it") from err
-        transport = WebTransport()
-    return [Peer(url, transport) for url in urls]
+def _web() -> WebTransport:
+    """Return a transport of the monitor's own. Raises: StorageError where httpx is missing."""
+    try:
+        from tlog.witnessing.web import WebTransport
+    except ImportError as err:
+        raise StorageError("gossip needs httpx; pip install 'tlog[client]' brings it") from err
+    return WebTransport()
