@@ -1,4 +1,4 @@
-"""A monitor over HTTP: the checkpoints that it has verified and its evidence, for its peers; and its metrics.
+"""A monitor over HTTP: the checkpoints that it has verified and its evidence, for its peers; its metrics and pages.
 
 The paths are those of a witness's monitoring prefix, so that witnesses and monitors ask each other in one way.
 Source: c2sp.org/tlog-witness, section "Monitoring"; docs/monitor.md, "Gossip".
@@ -13,6 +13,8 @@ from tlog.monitoring.metrics import CONTENT_TYPE
 from tlog.monitoring.monitor import Monitor
 from tlog_server.earlier import earlier_blueprint
 from tlog_server.evidence import evidence_blueprint
+from tlog_server.monitor_pages import monitor_pages
+from tlog_server.party_pages import install
 
 TEXT = "text/plain; charset=utf-8"
 
@@ -53,4 +55,5 @@ def create_monitor_app(monitor: Monitor) -> Flask:
 
     app.register_blueprint(earlier_blueprint(monitor.roots))
     app.register_blueprint(evidence_blueprint(names, monitor.state.evidence_file))
+    install(app, monitor_pages(monitor))
     return app

@@ -10,7 +10,7 @@ from tlog.report.shown import visible
 from tlog.report.vouching import Vouching
 
 WIDTH, HEIGHT = 200, 48
-GAP_X, GAP_Y = 90, 14
+GAP_X, GAP_Y = 80, 14
 HEADING = 30
 MARGIN = 4
 

@@ -32,6 +32,9 @@ HTML = "text/html; charset=utf-8"
 MAX_CELL = 200
 """Characters of a value in a table."""
 
+MAX_WORDS = 600
+"""Characters of a message in a table."""
+
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -134,6 +137,7 @@ def _environment() -> Environment:
         "moment": moment,
         "number": lambda number: f"{number:,}",
         "quoted": shlex.quote,
+        "shortened": lambda text: cut(visible(text), MAX_WORDS),
         "when": _when,
     }
     return environment

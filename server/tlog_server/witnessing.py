@@ -6,6 +6,7 @@ Source: c2sp.org/tlog-witness.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 
 from flask import Blueprint, Flask, Response, request
@@ -17,12 +18,15 @@ from tlog.witnessing.witness import Witness
 from tlog_server.earlier import earlier_blueprint
 from tlog_server.evidence import evidence_blueprint
 from tlog_server.party import CHECKPOINT_CACHE, TEXT, new_party_app, refuse_in_words
+from tlog_server.party_pages import install
+from tlog_server.witness_pages import witness_pages
 
 
-def create_witness_app(witness: Witness, roots: EarlierRoots | None = None) -> Flask:
+def create_witness_app(witness: Witness, roots: EarlierRoots | None = None, peers: Sequence[str] = ()) -> Flask:
     """Return the WSGI application of a witness; submission prefix and monitoring prefix are both its root.
 
-    roots: answers peers from the tiles of the logs' sites, where these are known.
+    roots: answers peers from the tiles of the logs' sites, where these are known. peers: URLs of those with whom it
+    gossips, for its page.
     """
     app = new_party_app("tlog_server.witnessing", witness.vkeys)
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_SIZE
@@ -46,6 +50,7 @@ def create_witness_app(witness: Witness, roots: EarlierRoots | None = None) -> F
     if roots is not None:
         app.register_blueprint(earlier_blueprint(roots))
     app.register_blueprint(_evidence(witness))
+    install(app, witness_pages(witness, peers))
     return app
 
 

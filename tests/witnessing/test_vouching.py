@@ -108,7 +108,8 @@ def test_a_forged_cosignature_in_the_record_is_found(watched: Watched) -> None:
     checkpoint = watched.partition.publish()
     policy = watched.ledger.witness_policy()
     assert policy is not None
-    assert last_cosigned(policy, [checkpoint]).keys() == {"w0", "w1", "w2"}
+    names = {f"{each.key.name}+{each.key.key_id.hex()}" for each in policy.witnesses}
+    assert last_cosigned(policy, [checkpoint]).keys() == names
     own, *lines = checkpoint.signatures
     forged = NoteSignature(lines[0].name, lines[0].key_id, bytes([lines[0].signature[0]]) + lines[1].signature[1:])
     from dataclasses import replace

@@ -79,44 +79,58 @@ def vouching(partition: Partition, policy: Policy) -> Vouching:
     except NotFoundError:
         signed = None
     size = 0 if signed is None else signed.tree_size
-    last = {} if signed is None else last_cosigned(policy, [signed.checkpoint])
+    last = {} if signed is None else cosigned_by(signed)
     if signed is not None and len(last) < len(policy.witnesses):
         last = last_cosigned(policy, partition.checkpoints.cosigned.before(size, LOOKED_AT)) | last
-    found = vouching_for(signed, policy, last)
+    found = vouching_for(policy, size, last)
     return replace(found, waiting=latest.tree_size if latest is not None and latest.tree_size > size else None)
 
 
-def vouching_for(signed: LogSignedCheckpoint | None, policy: Policy, last: Mapping[str, Cosigned]) -> Vouching:
-    """Return who vouches for a checkpoint. last: what each witness cosigned last, by its name in the policy."""
-    cosigners = set() if signed is None else {(line.key_name, line.key_id) for line in signed.cosignatures}
-    met = {witness.name for witness in policy.witnesses if (witness.key.name, witness.key.key_id) in cosigners}
-    size = 0 if signed is None else signed.tree_size
-    witnesses = []
+def vouching_for(policy: Policy, size: int, last: Mapping[str, Cosigned]) -> Vouching:
+    """Return who vouches for the latest checkpoint of a log.
+
+    size: of its tree, 0 where there is none. last: what each witness cosigned last, as `cosigned_by` names it.
+    """
+    witnesses, met = [], set()
     for witness in policy.witnesses:
-        known = last.get(witness.name)
+        known = last.get(_name_of(witness.key.name, witness.key.key_id))
+        is_missing = known is None or known.size != size
         lag = max(size - (0 if known is None else known.size), 0)
-        witnesses.append(WitnessRecord(witness.name, witness.key, witness.url, known, lag, witness.name not in met))
+        witnesses.append(WitnessRecord(witness.name, witness.key, witness.url, known, lag, is_missing))
+        if not is_missing:
+            met.add(witness.name)
     groups = tuple(member for member in members(policy, met) if member.is_group)
     return Vouching(size, policy.quorum_in_words(), policy.is_quorum(met), tuple(witnesses), groups)
 
 
+def cosigned_by(signed: LogSignedCheckpoint) -> dict[str, Cosigned]:
+    """Return who has cosigned a checkpoint, and when, by name and ID of the witness's key."""
+    return {
+        _name_of(one.key_name, one.key_id): Cosigned(signed.tree_size, one.timestamp_s) for one in signed.cosignatures
+    }
+
+
 def last_cosigned(policy: Policy, checkpoints: Iterable[Checkpoint]) -> dict[str, Cosigned]:
-    """Return what each witness of a policy cosigned last, by its name there.
+    """Return what each witness of a policy cosigned last, by name and ID of its key.
 
     checkpoints: of one log of the policy, the largest first; as many are taken as are needed. Raises: SignatureError.
     """
-    wanted = {(witness.key.name, witness.key.key_id): witness for witness in policy.witnesses}
+    wanted = {_name_of(witness.key.name, witness.key.key_id): witness.key for witness in policy.witnesses}
     found: dict[str, Cosigned] = {}
     for checkpoint in checkpoints:
         if not wanted:
             break
         for line in checkpoint.signatures:
-            witness = wanted.get((line.name, line.key_id))
-            if witness is None:
+            name = _name_of(line.name, line.key_id)
+            if name not in wanted:
                 continue
-            verify_line(witness.key, checkpoint.text, line)
+            verify_line(wanted[name], checkpoint.text, line)
             time_s = Cosignature.decode(line.name, line.key_id, line.signature).timestamp_s
             if time_s:
-                found[witness.name] = Cosigned(checkpoint.tree_size, time_s)
-                del wanted[line.name, line.key_id]
+                found[name] = Cosigned(checkpoint.tree_size, time_s)
+                del wanted[name]
     return found
+
+
+def _name_of(key_name: str, key_id: bytes) -> str:
+    return f"{key_name}+{key_id.hex()}"

@@ -51,6 +51,15 @@ class Seen(NamedTuple):
     time: int
 
 
+class Listed(NamedTuple):
+    """A log in a list. name: SHA-256 of the origin in hex. size, time_s: cosigned last; time_s is 0 for nothing yet."""
+
+    origin: str
+    name: str
+    size: int
+    time_s: int
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A log's way from what was seen to a newer checkpoint. note: with the log's signatures and the cosignatures."""
@@ -133,6 +142,18 @@ class WitnessState:
     def origins(self) -> list[str]:
         """Return the origins of the logs that are known, sorted."""
         return [origin for (origin,) in self._reader().execute("SELECT origin FROM log ORDER BY origin")]
+
+    def count(self) -> int:
+        """Return how many logs are known."""
+        with _storage_errors(self._path):
+            (found,) = self._reader().execute("SELECT count(*) FROM log").fetchone()
+        return int(found)
+
+    def listed(self, after: str, limit: int) -> list[Listed]:
+        """Return the first logs whose origins come after `after`, at most `limit`, in the order of their origins."""
+        query = "SELECT origin, hash, size, time FROM log WHERE origin > ? ORDER BY origin LIMIT ?"
+        with _storage_errors(self._path):
+            return [Listed(*row) for row in self._reader().execute(query, (after, limit))]
 
     def seen(self, origin: str) -> Seen | None:
         """Return what is known of a log, None where the log is not known. Cost: one row, some 20 microseconds."""

@@ -20,7 +20,7 @@ from tlog.policy import Policy, PolicyLog
 from tlog.subtree import verify_subtree
 from tlog.witnessing.observer import Observer
 from tlog.witnessing.request import SignSubtree
-from tlog.witnessing.state import Kept, WitnessState
+from tlog.witnessing.state import Kept, Listed, WitnessState
 
 
 class Witness:
@@ -97,6 +97,15 @@ class Witness:
     def latest(self) -> list[tuple[str, Checkpoint | None]]:
         """Return the logs that are known, by origin, each with the latest checkpoint that was cosigned."""
         return self._observer.latest()
+
+    @property
+    def log_count(self) -> int:
+        """How many logs it knows."""
+        return self._observer.state.count()
+
+    def listed(self, after: str, limit: int) -> list[Listed]:
+        """Return the first logs whose origins come after `after`, at most `limit`, in the order of their origins."""
+        return self._observer.state.listed(after, limit)
 
     def evidence(self) -> list[Kept]:
         """Return the split views that were met, the oldest first."""

@@ -178,7 +178,7 @@ def serve_command(
             gossip = WitnessGossip(witness, urls, WebTransport(), trees)
             arguments = (threading.Event(), gossip_interval)
             threading.Thread(target=gossip.run, args=arguments, name="tlog-gossip", daemon=True).start()
-        return create_witness_app(witness, EarlierRoots(trees.latest) if sites else None)
+        return create_witness_app(witness, EarlierRoots(trees.latest) if sites else None, urls)
 
     return serve_party(lambda: home.open(passphrase=secret), make_app, bind, on_ready=ready)
 

@@ -7,9 +7,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from werkzeug.test import TestResponse
+
 import tlog
 from tests.ledgers import QuickDisk, create
 from tests.test_report import ATTACKS, VOID
+from tlog_server.rendering import POLICY
 
 PLAIN = 30
 """Entries before the attacks. Then each attack stands in every field of an entry of its own."""
@@ -92,3 +95,33 @@ class Outline(HTMLParser):
     def text_of(self, element: Element) -> str:
         """Return the text in an element, with single spaces."""
         return " ".join("".join(element.text).split())
+
+
+def require_sound(response: TestResponse, owner: str) -> Outline:
+    """Return a page that is well made: well nested, one title, headings in order, ids once, labels, nothing inline.
+
+    owner: with what its title goes on behind the dot.
+    """
+    assert response.headers["Content-Security-Policy"] == POLICY
+    assert response.headers["Cache-Control"] == "no-store"
+    page = Outline(response.text)
+    assert page.open == []
+    assert [element.attributes.get("lang") for element in page.all("html")] == ["en"]
+    assert f" · {owner}" in page.text_of(next(page.all("title")))
+    levels = [int(element.name[1]) for element in page.all("h1", "h2", "h3", "h4")]
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip([0, *levels], levels, strict=False)), levels
+    ids = [element.attributes["id"] for element in page.elements if "id" in element.attributes]
+    assert len(ids) == len(set(ids))
+    labels = {element.attributes["for"] for element in page.all("label")}
+    for field in page.all("input", "select", "textarea"):
+        assert field.attributes.get("type") == "hidden" or field.attributes["id"] in labels
+    for element in page.elements:
+        for name in ("aria-labelledby", "aria-describedby", "for"):
+            assert element.attributes.get(name, ids[0]) in ids
+        assert not [name for name in element.attributes if name.startswith("on") or name == "style"]
+        if element.name in {"script", "a", "button", "th"}:
+            assert (element.name == "script") != bool(page.text_of(element) or element.attributes.get("aria-label"))
+    assert all(element.attributes["src"].startswith("/static/js/") for element in page.all("script"))
+    assert not list(page.all("style", "iframe", "object", "img"))
+    return page

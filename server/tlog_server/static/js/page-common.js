@@ -47,6 +47,7 @@ function startCopying() {
 
 function startDropping() {
   const sign = byId("drop");
+  if (sign === null) return;
   const hasFile = (event) => event.dataTransfer?.types.includes("Files");
   document.addEventListener("dragover", (event) => {
     if (!hasFile(event)) return;
