@@ -16,7 +16,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.monitoring.liars import TWISTS, Answer, lies
-from tests.monitoring.parties import Clock, Log, Taken, Web, monitor_of, settings_file
+from tests.monitoring.parties import SEED, Clock, Log, Taken, Web, monitor_of, settings_file
 from tests.witnessing.parties import new_witness, served
 from tlog.checkpoint import Checkpoint
 from tlog.earlier import prove_earlier_root
@@ -28,6 +28,7 @@ from tlog.monitoring.monitor import MISBEHAVED, Monitor
 from tlog.monitoring.proving import EarlierRoots
 from tlog.monitoring.settings import read_settings
 from tlog.monitoring.witness import WitnessGossip, WitnessTrees
+from tlog.note import MAX_NOTE_SIZE
 from tlog.policy import Policy, PolicyLog
 from tlog.tlogproof import ConsistencyProof
 from tlog.witnessing.home import WitnessHome
@@ -312,6 +313,19 @@ def test_peers_cannot_accuse_an_honest_log(tmp_path: Path) -> None:
             Peer("http://liar", web).checkpoint(both, log.origin)
     finally:
         fork.close()
+
+
+def test_a_long_checkpoint_hides_no_fork(tmp_path: Path) -> None:
+    """A log cannot keep its other tree out of gossip by extension lines as long as a witness takes."""
+    with Fork(tmp_path, (5,)) as fork:
+        origin = fork.views[0].origin
+        filled = Checkpoint(origin, 5, bytes(32), ("x" * (MAX_NOTE_SIZE - 2000),))
+        body = ConsistencyProof(0, (), filled.sign(SigningKey.from_seed(origin, SEED))).format()
+        fork.witnesses["w0"].add_checkpoint(body)
+        fork.web.sites["w0"] = _answers(create_witness_app(fork.witnesses["w0"]))
+        path = settings_file(tmp_path / "m2", [fork.views[0]], 'peers = ["http://w0"]')
+        with monitor_of(path, fork.clock, fork.taken, fork.web) as monitor:
+            assert monitor.round().code == MISBEHAVED
 
 
 def test_a_witness_that_knows_of_a_fork_cosigns_nothing_more(tmp_path: Path) -> None:

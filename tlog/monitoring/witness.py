@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 from tlog.checkpoint import Checkpoint
-from tlog.errors import Error, NotFoundError, StorageError
+from tlog.errors import Error, NotFoundError
 from tlog.evidence import Evidence, SplitView
 from tlog.mirroring.source import Source, SourceTiles, open_source
 from tlog.monitoring.claims import Claims
@@ -95,7 +95,7 @@ class WitnessGossip:
             try:
                 for split in self.round():
                     _log.error("gossip: %s", split)
-            except StorageError as err:
+            except Error as err:
                 _log.error("gossip: %s", err)
             stop.wait(interval_s)
 

@@ -19,7 +19,7 @@ from tlog.errors import ConflictError, FormatError, InconsistentLogError, NotFou
 from tlog.evidence import Evidence
 from tlog.hashing import EMPTY_ROOT
 from tlog.keys import Signer, VerifierKey
-from tlog.note import Note, NoteSignature, open_note, sign_line
+from tlog.note import MAX_NOTE_SIZE, Note, NoteSignature, open_note, sign_line
 from tlog.proof import roots_from_consistency
 from tlog.witnessing.request import AddCheckpoint
 from tlog.witnessing.state import Kept, Seen, Step, WitnessState
@@ -77,6 +77,8 @@ class Observer:
         timestamp_s = max(int(self._clock()), seen.time, 1)
         lines = tuple(sign_line(signer, request.note.text, timestamp_s=timestamp_s) for signer in signers)
         note = Note(request.note.text, (*request.note.signatures, *lines))
+        if len(note.raw) > MAX_NOTE_SIZE:  # nobody could read it, this witness neither
+            raise FormatError("add-checkpoint", f"with its cosignatures the note is longer than {MAX_NOTE_SIZE} bytes")
         step = Step(request.origin, seen, request.tree_size, request.root_hash, note.raw, timestamp_s)
         if not self.state.advance(step):
             current = self.state.seen(request.origin)
