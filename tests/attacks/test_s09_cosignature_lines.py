@@ -1,6 +1,6 @@
 """S9: signature lines that nobody had verified were stored and believed.
 
-A witness under concurrent and torn submissions, and the log's side of cosigning, come with the witness network.
+A witness under concurrent and torn submissions, and the log's side of cosigning: `tests/witnessing/`.
 """
 
 from __future__ import annotations

@@ -26,7 +26,9 @@ from tests.statements import (
     tree_hash,
     witness_key,
 )
+from tests.test_checkpoint import EXAMPLE
 from tests.test_subtree import subproof
+from tests.vectors import SUNLIGHT
 from tests.witnessing.conftest import NAME
 from tlog._strict import format_base64
 from tlog.checkpoint import Checkpoint
@@ -36,7 +38,7 @@ from tlog.note import NoteSignature, open_note
 from tlog.policy import Policy
 from tlog.tlogproof import ConsistencyProof
 from tlog.witnessing.home import WitnessHome
-from tlog.witnessing.request import origin_hash
+from tlog.witnessing.request import AddCheckpoint, origin_hash
 from tlog.witnessing.witness import Witness
 from tlog_server.witnessing import create_witness_app
 
@@ -257,6 +259,17 @@ def test_statuses_of_sign_subtree(served: Served) -> None:
     for body, status in cases:
         assert served.post("/sign-subtree", body).status_code == status, body
     assert served.client.get("/sign-subtree").status_code == 405
+
+
+def test_names_and_requests_of_the_specification() -> None:
+    """The origin hash that a witness of sunlight has; a request like the example of the specification."""
+    rome = "000de184301123b9278c086a7d9f68c9577e83872224c197058fd90784ea9706"
+    assert (SUNLIGHT / "witness" / rome / "checkpoint").read_bytes().startswith(b"rome2026h1.example.org\n")
+    assert origin_hash("rome2026h1.example.org") == rome
+    hashes = b"PlRNCrwHpqhGrupue0L7gxbjbMiKA9temvuZZDDpkaw=\njrJZDmY8Y7SyJE0MWLpLozkIVMSMZcD5kvuKxPC3swk=\n"
+    parsed = AddCheckpoint.parse(b"old 20852014\n" + hashes + b"\n" + EXAMPLE)
+    assert (parsed.old_size, len(parsed.hashes), parsed.tree_size) == (20852014, 2, 20852163)
+    assert [line.key_id.hex() for line in parsed.note.signatures] == ["033de0ae"]
 
 
 def test_what_monitors_get(served: Served) -> None:
