@@ -73,9 +73,9 @@ def monitor_pages(monitor: Monitor) -> Blueprint:
     def evidence_view(name: str) -> Response:
         """One piece of evidence, side by side."""
         parameters()
-        return evidence_page(
-            PARTY, name, monitor.state.evidence_file(name), [log.policy for log in monitor.settings.logs]
-        )
+        file = monitor.state.evidence_file(name)
+        policies = [log.policy for log in monitor.settings.logs]
+        return evidence_page(PARTY, name, file, policies, monitor.state.shared(name))
 
     return pages
 

@@ -36,11 +36,12 @@ def require_here() -> None:
         )
 
 
-def evidence_page(party: str, name: str, file: bytes, policies: list[Policy]) -> Response:
+def evidence_page(party: str, name: str, file: bytes, policies: list[Policy], shared: int | None = None) -> Response:
     """Return the page that shows evidence side by side.
 
     name: SHA-256 of the file in hex. policies: of the logs that the party knows; the evidence is judged under the first
-    that knows its log. Raises: RefusedError where it is not evidence under any of them, which says nothing about a log.
+    that knows its log. shared: how many entries both trees have in common, None where that is not known.
+    Raises: RefusedError where it is not evidence under any of them, which says nothing about a log.
     """
     evidence = Evidence.parse(file)
     for policy in policies:
@@ -56,6 +57,7 @@ def evidence_page(party: str, name: str, file: bytes, policies: list[Policy]) ->
             name=name,
             split=split,
             hashes=len(evidence.hashes),
+            shared=shared,
             vkey=str(split.against.log_key),
             notes=[("One signed note", _marked(one, other)), ("The other", _marked(other, one))],
         )

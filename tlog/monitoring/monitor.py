@@ -25,6 +25,7 @@ from tlog.monitoring.claims import Claims
 from tlog.monitoring.deliver import Deliver, deliver_due, deliver_to
 from tlog.monitoring.follow import Follower
 from tlog.monitoring.gossip import MAX_LIST, Peer, compare, proven, settled
+from tlog.monitoring.locating import locate
 from tlog.monitoring.proving import EarlierRoots
 from tlog.monitoring.settings import LogSettings, Settings
 from tlog.monitoring.state import Ahead, Condition, MonitorState
@@ -114,6 +115,7 @@ class Monitor:
         for follower in self._followers:
             self._follow(follower)
         self._gossip()
+        self._locate()
         targets = {target.name: target for target in self.settings.targets}
         failed = deliver_due(self.state, targets, self._clock(), self._deliver)
         report = Report(tuple(self._said), tuple(self.state.conditions()), failed)
@@ -313,6 +315,21 @@ class Monitor:
             details = {"evidence": sha256(evidence.format()).hexdigest(), "shown_by": shown_by}
             self._say(Alert(log.origin, "fork", "critical", str(split), details))
             self.state.set_condition(Condition(log.origin, "fork", self._clock(), True, str(split)))
+
+    def _locate(self) -> None:
+        """Ask where the two trees of each split view of this round part, as far as a peer can tell."""
+        followers = {follower.log.origin: follower for follower in self._followers}
+        for alert in [alert for alert in self._said if alert.kind == "fork"]:
+            follower, name = followers[alert.origin], str(alert.details["evidence"])
+            if (own := follower.own) is None:
+                continue
+            evidence = Evidence.parse(self.state.evidence_file(name))
+            for peer in self._peers:
+                with suppress(Error):
+                    shared = locate(evidence, own, follower.tree(own), peer, follower.log.policy)
+                    if shared is not None:
+                        self.state.locate(name, shared)
+                        break
 
     def _last(self, origin: str, kind: str, message: str | None, severity: str, grace_s: float = 0) -> None:
         """Say once that something lasts, after a while, and once that it is over. message: None where it is not so."""

@@ -44,7 +44,8 @@ CREATE TABLE delivery (alert INTEGER NOT NULL, target TEXT NOT NULL, body BLOB N
   due REAL NOT NULL, PRIMARY KEY (target, alert)) WITHOUT ROWID;
 CREATE TABLE condition (origin TEXT NOT NULL, kind TEXT NOT NULL, since REAL NOT NULL, is_said INTEGER NOT NULL,
   message TEXT NOT NULL, PRIMARY KEY (origin, kind)) WITHOUT ROWID;
-CREATE TABLE evidence (hash TEXT PRIMARY KEY, origin TEXT NOT NULL, time INTEGER NOT NULL, file BLOB NOT NULL);
+CREATE TABLE evidence (hash TEXT PRIMARY KEY, origin TEXT NOT NULL, time INTEGER NOT NULL, file BLOB NOT NULL,
+  shared INTEGER);
 CREATE TABLE ahead (origin TEXT NOT NULL, hash TEXT NOT NULL, peer TEXT NOT NULL, note BLOB NOT NULL,
   since REAL NOT NULL, PRIMARY KEY (origin, hash)) WITHOUT ROWID;
 CREATE TABLE count (origin TEXT NOT NULL, category TEXT NOT NULL, interval INTEGER NOT NULL, entries INTEGER NOT NULL,
@@ -258,7 +259,7 @@ class MonitorState:
         with self.transaction():
             ((count,),) = self._all("SELECT count(*) FROM evidence WHERE origin = ?", origin)
             return count < MAX_EVIDENCE and self._do(
-                "INSERT OR IGNORE INTO evidence VALUES (?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO evidence VALUES (?, ?, ?, ?, NULL)",
                 sha256(file).hexdigest(),
                 origin,
                 int(time_s),
@@ -268,6 +269,15 @@ class MonitorState:
     def evidence(self) -> list[tuple[str, str, int]]:
         """Return hash, origin and time of the evidence, the oldest first."""
         return [(*row,) for row in self._all("SELECT hash, origin, time FROM evidence ORDER BY time, hash")]
+
+    def locate(self, hash_hex: str, shared: int) -> None:
+        """Remember how many entries the two trees of a split view share."""
+        self._do("UPDATE evidence SET shared = ? WHERE hash = ?", shared, hash_hex)
+
+    def shared(self, hash_hex: str) -> int | None:
+        """Return how many entries the two trees of a split view share, None where that is not known."""
+        rows = self._all("SELECT shared FROM evidence WHERE hash = ?", hash_hex)
+        return rows[0][0] if rows else None
 
     def evidence_file(self, hash_hex: str) -> bytes:
         """Return an evidence file by its SHA-256 in hex. Raises: NotFoundError."""

@@ -120,7 +120,9 @@ def test_evidence_side_by_side(parties: Parties) -> None:
         assert f"<mark>{own.root_hash.hex()}</mark>" in text
         root = parties.fork.views[1].partition.root_at(4)
         assert f"<mark>{root.hex()}</mark>" in text
-        assert "First point of difference:</strong> root hash of the first 4 entries" in text
+        assert "First point of difference</strong>" in text
+        assert "<mark>Entry 0</mark>: the trees have nothing in common." in text
+        assert "Root hash of the first 4 entries" in text
         lines = [line for note in (own, theirs) for line in str(note).rstrip("\n").split("\n")]
         shown = re.findall(r'<span class="line">(?:<mark>)?([^<]*)', text)
         assert [line for line in shown if not line.startswith("—")] == [
@@ -164,7 +166,7 @@ def test_the_witness_shows_whom_it_follows(tmp_path: Path, parties: Parties) -> 
     assert '<span class="grave">forked</span>' in text
     assert "gossips" in text
     for name in re.findall(r'href="(/evidence/[0-9a-f]{64}/view)"', text):
-        assert "First point of difference" in text_of(parties.witnessing, name)
+        assert "First point of difference:</strong> root hash of the first 4" in text_of(parties.witnessing, name)
     assert parties.witnessing.get(f"/evidence/{'0' * 64}/view").status_code == 404
     keys = [SigningKey.generate(f"log.example/{number:03}").verifier_key for number in range(LISTED + 20)]
     with new_witness(tmp_path / "w", "many.example", log.partition.vkey, *keys) as witness:
