@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import tlog
-from tests.statements import LOG, LOG_VKEY, ORIGIN, checkpoint, consistency_proof, entry_lines
+from tests.statements import LOG, LOG_VKEY, ORIGIN, WITNESS_VKEYS, checkpoint, consistency_proof, entry_lines
 from tlog.evidence import verify_evidence
 from tlog.note import open_note
 from tlog.policy import Policy
@@ -62,6 +62,23 @@ def test_logs_from_keys_files_and_policies(home: Path, tmp_path: Path) -> None:
     shown = run(home, "list").stdout.splitlines()
     assert shown == [f"{name}  nothing cosigned yet" for name in (ORIGIN, "other.example/log", "third.example")]
     assert run(home, "add-log", "no+such+key").exit_code == 2
+
+
+@pytest.mark.parametrize("text", ["", "\n", "quorum none\n", f"witness w {WITNESS_VKEYS[1]}\nquorum w\n"])
+def test_files_without_a_log(home: Path, tmp_path: Path, text: str) -> None:
+    """A file that names no log, such as one that is empty because the command before failed, is no success."""
+    (tmp_path / "file").write_text(text)
+    added = run(home, "add-log", tmp_path / "file")
+    assert added.exit_code == 2
+    assert "it names no log; 'tlog vkey PARTITION' prints the verifier key" in added.stderr
+
+
+def test_a_key_that_no_log_signs_with(home: Path) -> None:
+    """A witness's key is not a log's, and nothing is known afterwards."""
+    added = run(home, "add-log", WITNESS_VKEYS[1])
+    assert added.exit_code == 2
+    assert "a log signs with keys of signature type 0x01 or 0x06, witness1.example.net has 0x04" in added.stderr
+    assert run(home, "list").stdout == f"{ORIGIN}  nothing cosigned yet\n"
 
 
 def test_a_state_that_was_put_back(home: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tlog.checkpoint import Checkpoint
 from tlog.errors import ConflictError, FormatError, InconsistentLogError, NotFoundError, ProofError, UnknownOriginError
 from tlog.evidence import Evidence
 from tlog.hashing import EMPTY_ROOT
-from tlog.keys import Signer, VerifierKey
+from tlog.keys import ED25519_NOTE, ML_DSA_44_COSIGNATURE, Signer, VerifierKey
 from tlog.note import MAX_NOTE_SIZE, Note, NoteSignature, open_note, sign_line
 from tlog.proof import roots_from_consistency
 from tlog.witnessing.request import AddCheckpoint
@@ -44,11 +44,15 @@ class Observer:
     def add_log(self, *keys: VerifierKey) -> None:
         """Know a log, by all its keys; the key name is the origin. What was seen of it before stays.
 
-        Raises: FormatError where the keys have different names.
+        Raises: FormatError where the keys have different names, or one is of a type that logs do not sign with.
         """
         names = {key.name for key in keys}
         if len(names) != 1:
             raise FormatError("log", "all keys of one log have its origin as their name")
+        for key in keys:
+            if key.key_type not in {ED25519_NOTE, ML_DSA_44_COSIGNATURE}:
+                reason = f"a log signs with keys of signature type 0x01 or 0x06, {key.name} has {key.key_type:#04x}"
+                raise FormatError("log", reason)
         self.state.add_log(names.pop(), [str(key) for key in keys])
 
     def take(self, body: bytes, signers: Sequence[Signer] = ()) -> tuple[NoteSignature, ...]:

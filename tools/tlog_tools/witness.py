@@ -225,7 +225,14 @@ def _sites(path: str) -> dict[str, str]:
 
 
 def _keys(word: str) -> list[tlog.VerifierKey]:
-    """Return the keys that an argument spells, or that are in the file that it names."""
+    """Return the keys that an argument spells, or that are in the file that it names. Raises: FormatError for none."""
+    keys = _keys_of(word)
+    if not keys:
+        raise tlog.FormatError(word, "it names no log; 'tlog vkey PARTITION' prints the verifier key of one")
+    return keys
+
+
+def _keys_of(word: str) -> list[tlog.VerifierKey]:
     if word.count("+") >= 2 and not Path(word).exists():
         return [tlog.VerifierKey.parse(word)]
     text = output.read_input(word, MAX_POLICY_SIZE, "verifier keys")
