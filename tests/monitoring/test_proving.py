@@ -82,7 +82,7 @@ def test_what_is_remembered_is_bounded(log: Log, monkeypatch: pytest.MonkeyPatch
 
 
 def test_few_are_made_at_once(log: Log) -> None:
-    """While as many as may be are under way others are refused, but for what is known; afterwards there is room."""
+    """So many of one log, so many in all: others are refused, but for what is known; afterwards there is room."""
     gate, begun = threading.Event(), threading.Semaphore(0)
 
     def wait() -> None:
@@ -92,20 +92,27 @@ def test_few_are_made_at_once(log: Log) -> None:
     log.grow(*range(30))
     shown = log.partition.checkpoint()
     roots = EarlierRoots(tree_of(shown, Counting(log)))
-    known = roots.answer("", 20)
+    known = roots.answer("one", 20)
     roots._tree_of = tree_of(shown, Counting(log, wait))
+    few = proving.MAX_OF_ONE_LOG
+    assert 2 * few == proving.MAX_AT_ONCE
     with ThreadPoolExecutor(proving.MAX_AT_ONCE) as pool:
         try:
-            made = [pool.submit(roots.answer, "", size) for size in range(1, proving.MAX_AT_ONCE + 1)]
-            for _ in made:
+            made = [pool.submit(roots.answer, "one", size) for size in range(1, few + 1)]
+            for _ in range(few):
                 assert begun.acquire(timeout=60)
             with pytest.raises(BackpressureError):
-                roots.answer("", 15)
-            assert roots.answer("", 20) == known
+                roots.answer("one", 15)
+            made += [pool.submit(roots.answer, "two", size) for size in range(few + 1, 2 * few + 1)]
+            for _ in range(few):
+                assert begun.acquire(timeout=60)
+            with pytest.raises(BackpressureError):
+                roots.answer("three", 15)
+            assert roots.answer("one", 20) == known
         finally:
             gate.set()
         assert all(answer.result() for answer in made)
-    assert roots.answer("", 15)
+    assert roots.answer("one", 15)
 
 
 def test_a_place_is_free_again_after_a_failure(log: Log) -> None:

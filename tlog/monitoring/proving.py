@@ -7,8 +7,9 @@ once, and nothing is looked up for sizes that one's own tree does not have.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 
 from tlog.checkpoint import Checkpoint
@@ -19,6 +20,9 @@ from tlog.reader import TileReader
 MAX_AT_ONCE = 8
 """Answers that are made at the same time, half of what a server's threads are. Requests beyond are refused, so that
 whoever asks for something else is served."""
+
+MAX_OF_ONE_LOG = 4
+"""Of these, answers about one log: one whose site is slow keeps nobody from asking about another."""
 
 MAX_REMEMBERED = 1024
 """Answers that are remembered, some 2 kB each at most."""
@@ -35,8 +39,8 @@ class EarlierRoots:
 
     def __init__(self, tree_of: TreeOf) -> None:
         self._tree_of = tree_of
-        self._places = threading.BoundedSemaphore(MAX_AT_ONCE)
         self._lock = threading.Lock()
+        self._busy: Counter[str] = Counter()
         self._made: OrderedDict[tuple[bytes, int], tuple[bytes, tuple[bytes, ...]]] = OrderedDict()
 
     def answer(self, origin_hash: str, tree_size: int) -> bytes:
@@ -52,14 +56,23 @@ class EarlierRoots:
         known = self._recall(key)
         if known is not None:
             return EarlierRoot(tree_size, *known, checkpoint).format()
-        if not self._places.acquire(blocking=False):
-            raise BackpressureError("others are being answered", RETRY_AFTER_S)
-        try:
+        with self._place(origin_hash):
             made = prove_earlier_root(checkpoint, tree, tree_size)
-        finally:
-            self._places.release()
         self._remember(key, (made.root_hash, made.hashes))
         return made.format()
+
+    @contextmanager
+    def _place(self, origin_hash: str) -> Iterator[None]:
+        """Take one of the places for answers that are made. Raises: BackpressureError where there is none."""
+        with self._lock:
+            if self._busy.total() >= MAX_AT_ONCE or self._busy[origin_hash] >= MAX_OF_ONE_LOG:
+                raise BackpressureError("others are being answered", RETRY_AFTER_S)
+            self._busy[origin_hash] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy[origin_hash] -= 1
 
     def _recall(self, key: tuple[bytes, int]) -> tuple[bytes, tuple[bytes, ...]] | None:
         with self._lock:
