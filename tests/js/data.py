@@ -11,7 +11,8 @@ from typing import Any
 import tlog
 from tests.ledgers import NAME, ORIGIN, QuickDisk, create, opened
 from tests.statements import LOG_VKEY, entry_lines, inclusion_proof, signing_key, witness_key
-from tlog.keys import ML_DSA_44_COSIGNATURE
+from tlog.evidence import Evidence, contradiction
+from tlog.keys import ML_DSA_44_COSIGNATURE, SigningKey
 
 SIZES = (1, 2, 3, 7, 8, 255, 256, 257, 300)
 LARGE = 66_311
@@ -87,6 +88,32 @@ def _write_fork(root: Path) -> None:
     forked.close()
 
 
+def _evidence(root: Path) -> list[dict[str, Any]]:
+    """Return evidence that `small` and `forked` contradict each other, of one size and of two, a perfect one too."""
+    small, forked = (opened(root / f"{name}.ledger", disk=QuickDisk()) for name in ("small", "forked"))
+    honest = {checkpoint.tree_size: checkpoint for checkpoint in small.checkpoints.all()}
+    (one, other) = (checkpoint for checkpoint in forked.checkpoints.all() if checkpoint.tree_size > FORKED_AT)
+    key = SigningKey.from_pem(small.origin, (root / "small.ledger" / "keys" / f"{NAME}.pem").read_bytes())
+    perfect = tlog.Checkpoint(small.origin, 256, b"\1" * 32).sign(key)
+    reader = small._prover.published()[1]
+    found = [
+        Evidence(honest[300], one),
+        contradiction(honest[300], other, forked.prove_consistency(300, 310).hashes, forked.root_at(300)),
+        contradiction(perfect, honest[300], reader.consistency_proof(256), small.root_at(256)),
+    ]
+    none = [
+        Evidence(honest[300], honest[300]),
+        Evidence(honest[257], honest[300], small.prove_consistency(257, 300).hashes),
+        Evidence(honest[257], other, forked.prove_consistency(257, 310).hashes),
+    ]
+    small.close()
+    forked.close()
+    return [
+        {"text": str(evidence), "size": evidence.against.tree_size, "is_proved": evidence in found}
+        for evidence in (*found, *none)
+    ]
+
+
 def _nonsense() -> list[dict[str, str]]:
     """Return proofs of what a log has signed although it is no entry, or not the one of this place."""
     lines = entry_lines(3)
@@ -118,6 +145,7 @@ def _statements(root: Path) -> dict[str, Any]:
     known = f"{listed}witness pq {post_quantum.verifier_key}\n"
     partition.close()
     return {
+        "evidence": _evidence(root),
         "proof": str(tlog.Proof(proof.leaf_index, proof.hashes, checkpoint, proof.extra)),
         "nonsense": _nonsense(),
         "both_log_keys": f"log {vkey}\nlog {log_too.verifier_key}\nquorum none\n",

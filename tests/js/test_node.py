@@ -36,8 +36,8 @@ def test_javascript(file: str, written: Path) -> None:
 
 
 def test_every_file_is_run() -> None:
-    """There are tests for vectors, logs, tampering, lying servers, memory, and text."""
-    assert [f"{name}.test.mjs" for name in ("liars", "log", "memory", "tamper", "text", "vectors")] == FILES
+    """There are tests for vectors, logs, tampering, lying servers, memory, evidence, and text."""
+    assert [f"{name}.test.mjs" for name in ("evidence", "liars", "log", "memory", "tamper", "text", "vectors")] == FILES
 
 
 def test_every_kind_of_failure_is_documented() -> None:
