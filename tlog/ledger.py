@@ -168,6 +168,7 @@ class Ledger:
         self._clock = clock
         self._passphrase = passphrase
         self._open: dict[str, Partition] = {}
+        self._collectors: list[Collector] = []
         self._mutex = threading.Lock()
 
     @classmethod
@@ -256,7 +257,10 @@ class Ledger:
 
     def _cosigning(self) -> Collector | None:
         policy = self.witness_policy()
-        return None if policy is None else Collector(policy)
+        if policy is None:
+            return None
+        self._collectors.append(Collector(policy))
+        return self._collectors[-1]
 
     def has(self, name: str) -> bool:
         """Whether a partition of this name was created. Raises: FormatError for names that are not allowed."""
@@ -292,10 +296,12 @@ class Ledger:
             return list(self._open.values())
 
     def close(self) -> None:
-        """Write what was submitted and release all files."""
+        """Write what was submitted and release all files and connections."""
         with self._mutex:
             for partition in self._open.values():
                 partition.close()
+            for collector in self._collectors:
+                collector.close()
 
     def __enter__(self) -> Self:
         return self

@@ -220,3 +220,20 @@ def test_names_that_are_no_unicode(tmp_path: Path) -> None:
         partition.publish()
     for text in (str(caught.value), *caught.value.missing):
         assert text.isascii()
+
+
+def test_connections_end_with_the_ledger(party: Party) -> None:
+    """Connections to witnesses are kept between publications, closed with the ledger, and opened when needed again."""
+    collector = party.partition._cosigning
+    assert isinstance(collector, Collector)
+    party.partition.publish()
+    kept = collector._web
+    assert kept is not None
+    party.partition.append({"n": 1})
+    party.partition.publish()
+    assert collector._web is kept
+    party.ledger.close()
+    assert kept._http.is_closed
+    party.partition.append({"n": 2})
+    assert party.trust.verify(party.partition.publish()).tree_size == 5
+    party.ledger.close()

@@ -321,3 +321,17 @@ def test_no_subtree_of_a_log_that_forked(served: Served) -> None:
     assert served.post("/add-checkpoint", consistency_proof(14, OTHER).format()).status_code == 422
     assert served.post("/sign-subtree", body).status_code == 422
     assert served.post("/sign-subtree", body.replace(b"subtree 8", b"subtree 7")).status_code == 400
+
+
+def test_a_state_that_cannot_be_written(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503, and a time after which to ask again; nothing is cosigned, then and later, until the witness starts anew."""
+
+    def fail(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("os.fdatasync", fail)
+    for body in (grown(3, 8), grown(8, 9)):  # the first one was stored, but perhaps not durably
+        answer = served.post("/add-checkpoint", body)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+        assert "\u2014" not in answer.text
+        monkeypatch.undo()

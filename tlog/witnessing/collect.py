@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tlog._strict import MAX_TREE_SIZE, parse_decimal
 from tlog.checkpoint import Checkpoint
@@ -26,6 +27,9 @@ from tlog.report.shown import visible
 from tlog.tlogproof import ConsistencyProof
 from tlog.witnessing.request import origin_hash
 from tlog.witnessing.transport import Reply, Transport
+
+if TYPE_CHECKING:
+    from tlog.witnessing.web import WebTransport
 
 SIZE_TYPE = "text/x.tlog.size"
 
@@ -64,6 +68,7 @@ class Collector:
         """
         self._policy = policy
         self._transport = transport
+        self._web: WebTransport | None = None
         self._deadline_s = deadline_s
         self._clock = clock
         self._mutex = threading.Lock()
@@ -113,6 +118,13 @@ class Collector:
             raise self._not_met(checkpoint, lines)
         ordered = tuple(lines[witness.name] for witness in self._policy.witnesses if witness.name in lines)
         return replace(checkpoint, signatures=(*checkpoint.signatures, *ordered))
+
+    def close(self) -> None:
+        """Close the connections that this made; publishing again opens others."""
+        with self._mutex:
+            if self._web is not None:
+                self._web.close()
+                self._web = self._transport = None
 
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(max(min(len(self._asked), MAX_AT_ONCE), 1), "tlog-witness")
@@ -165,7 +177,7 @@ class Collector:
                 except ImportError as err:
                     message = "asking witnesses needs httpx; pip install 'tlog[client]' brings it"
                     raise StorageError(message) from err
-                self._transport = WebTransport()
+                self._transport = self._web = WebTransport()
             return self._transport
 
     def _take(
