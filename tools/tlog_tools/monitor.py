@@ -114,18 +114,24 @@ def status_command(config: str, as_json: bool) -> None:
 @common.with_json
 @click.pass_obj
 def evidence_command(config: str, target: str | None, as_json: bool) -> None:
-    """Print the split views that are proven; 'tlog-verify --evidence FILE' judges a file."""
+    """Print the split views that are proven; 'tlog-verify --evidence FILE' judges a file.
+
+    With --json: {"origin", "time", "sha256", "file", "first_difference"} of each; "first_difference" is the index of
+    the first entry in which the two trees differ, null where no peer could tell.
+    """
     with MonitorState(read_settings(config).directory) as state:
         for number, (name, origin, time_s) in enumerate(state.evidence()):
             file = None
             if target is not None:
                 file = str(Path(target) / f"{number:04}.evidence")
                 output.write_file(Path(file), state.evidence_file(name))
-            when = datetime.fromtimestamp(time_s, UTC).isoformat()
+            when, shared = datetime.fromtimestamp(time_s, UTC).isoformat(), state.shared(name)
             if as_json:
-                output.emit_json({"origin": origin, "time": when, "sha256": name, "file": file})
+                fields = {"origin": origin, "time": when, "sha256": name, "file": file, "first_difference": shared}
+                output.emit_json(fields)
             else:
-                output.emit_line(f"{when}  {output.printable(origin)}  {file or name}")
+                where = "" if shared is None else f"  differs from entry {shared:,} on"
+                output.emit_line(f"{when}  {output.printable(origin)}  {file or name}{where}")
 
 
 def _show(report: Report, *, as_json: bool) -> None:

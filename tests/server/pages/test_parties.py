@@ -209,3 +209,15 @@ def test_what_entries_say_is_text(tmp_path: Path) -> None:
                 break
             (target,) = links
         assert seen == set(range(len(ATTACKS) + 60))
+
+
+def test_the_documentation(parties: Parties) -> None:
+    """docs/pages.md has a row for each page of a monitor and of a witness."""
+    text = (Path(__file__).parents[3] / "docs" / "pages.md").read_text(encoding="utf-8")
+    section = text.partition("## Monitors and witnesses")[2].partition("\n## ")[0]
+    shown = set(re.findall(r"^\| `([^`]+)` of", section, re.MULTILINE))
+    paths = set()
+    for client in (parties.watching, parties.witnessing):
+        rules = client.application.url_map.iter_rules()
+        paths |= {str(rule) for rule in rules if rule.endpoint.partition(".")[0] in {"monitor_pages", "witness_pages"}}
+    assert {path.replace("<name>", "<hash>").replace("<origin_hash>", "<origin hash>") for path in paths} == shown
