@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from flask import Flask, Response, g
 
@@ -45,6 +46,36 @@ STATUSES: tuple[tuple[type[Error], int], ...] = (
 _log = logging.getLogger("tlog.party")
 
 
+class Refusal(NamedTuple):
+    """The answer to a request that is refused."""
+
+    body: str
+    status: int
+    headers: dict[str, str]
+    content_type: str
+
+
+def new_request_id() -> str:
+    """Return an id for a request, by which it can be found in the log."""
+    return secrets.token_hex(8)
+
+
+def common_headers(request_id: str) -> dict[str, str]:
+    """Return what every answer carries, unless its handler gave that header another value."""
+    return {"X-Request-ID": request_id, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+
+
+def refusal(error: Error, request_id: str) -> Refusal:
+    """Return the answer that the protocols have for an error; an outage is logged, and not described to the client."""
+    if isinstance(error, StaleSizeError):
+        return Refusal(f"{error.tree_size}\n", 409, {}, SIZE_TYPE)
+    for kind, status in STATUSES:
+        if isinstance(error, kind):
+            return Refusal(f"{error}\n", status, {}, TEXT)
+    _log.error("request %s: %s", request_id, error)
+    return Refusal("the storage cannot be reached now; ask again later\n", 503, {"Retry-After": "5"}, TEXT)
+
+
 def new_party_app(name: str, vkeys: Iterable[VerifierKey]) -> Flask:
     """Return an application with what all parties have; `/vkey` shows the keys, `/healthz` that the process answers."""
     app = Flask(name, static_folder=None, template_folder=None)
@@ -53,13 +84,12 @@ def new_party_app(name: str, vkeys: Iterable[VerifierKey]) -> Flask:
 
     @app.before_request
     def begin() -> None:
-        g.request_id = secrets.token_hex(8)
+        g.request_id = new_request_id()
 
     @app.after_request
     def finish(response: Response) -> Response:
-        response.headers["X-Request-ID"] = g.request_id
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers.setdefault("Cache-Control", "no-store")
+        for field, value in common_headers(g.request_id).items():
+            response.headers.setdefault(field, value)
         return response
 
     @app.get("/vkey")
@@ -78,14 +108,7 @@ def new_party_app(name: str, vkeys: Iterable[VerifierKey]) -> Flask:
 def refuse_in_words(app: Flask) -> None:
     """Answer the library's errors as the protocols have it; call it after anything else that handles errors."""
 
-    @app.errorhandler(StaleSizeError)
-    def stale(error: StaleSizeError) -> Response:
-        return Response(f"{error.tree_size}\n", 409, content_type=SIZE_TYPE)
-
     @app.errorhandler(Error)
     def refuse(error: Error) -> Response:
-        for kind, status in STATUSES:
-            if isinstance(error, kind):
-                return Response(f"{error}\n", status, content_type=TEXT)
-        _log.error("request %s: %s", g.request_id, error)
-        return Response("the storage cannot be reached now; ask again later\n", 503, {"Retry-After": "5"}, TEXT)
+        refused = refusal(error, g.request_id)
+        return Response(refused.body, refused.status, refused.headers, content_type=refused.content_type)

@@ -15,6 +15,7 @@ from tlog.errors import NotFoundError
 from tlog.monitoring.proving import EarlierRoots
 from tlog.witnessing.request import MAX_REQUEST_SIZE
 from tlog.witnessing.witness import Witness
+from tlog_server.add_checkpoint import AddCheckpoint
 from tlog_server.earlier import earlier_blueprint
 from tlog_server.evidence import evidence_blueprint
 from tlog_server.party import CHECKPOINT_CACHE, TEXT, new_party_app, refuse_in_words
@@ -51,6 +52,7 @@ def create_witness_app(witness: Witness, roots: EarlierRoots | None = None, peer
         app.register_blueprint(earlier_blueprint(roots))
     app.register_blueprint(_evidence(witness))
     install(app, witness_pages(witness, peers))
+    app.wsgi_app = AddCheckpoint(app.wsgi_app, witness)  # type: ignore[method-assign]
     return app
 
 

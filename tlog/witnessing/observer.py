@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from tlog.checkpoint import Checkpoint
 from tlog.errors import ConflictError, FormatError, InconsistentLogError, NotFoundError, ProofError, UnknownOriginError
@@ -22,7 +23,10 @@ from tlog.keys import ED25519_NOTE, ML_DSA_44_COSIGNATURE, Signer, VerifierKey
 from tlog.note import MAX_NOTE_SIZE, Note, NoteSignature, open_note, sign_line
 from tlog.proof import roots_from_consistency
 from tlog.witnessing.request import AddCheckpoint
-from tlog.witnessing.state import Kept, Seen, Step, WitnessState
+from tlog.witnessing.state import Kept, Step, Tree, WitnessState
+
+MAX_KEPT_KEYS = 1 << 14
+"""Logs whose keys are kept as they were parsed, some 500 bytes each."""
 
 
 class StaleSizeError(ConflictError):
@@ -64,34 +68,34 @@ class Observer:
         all other requests.
         """
         request = AddCheckpoint.parse(body)
-        seen = self.state.seen(request.origin)
-        if seen is None:
+        tree = self.state.tree(request.origin)
+        if tree is None:
             raise UnknownOriginError(request.origin, "a log that is followed here")
-        opened = open_note(request.note, [VerifierKey.parse(vkey) for vkey in seen.vkeys])
+        opened = open_note(request.note, _keys(tree.vkeys))
         # Lines that nobody verified are not kept: in what is served, or in evidence, they could spoil it for readers.
         request = replace(request, note=Note(request.note.text, tuple(line for _, line in opened.verified)))
         if request.old_size > request.tree_size:
             raise FormatError("add-checkpoint: old size", f"{request.old_size} is more than {request.tree_size}")
-        if request.old_size != seen.size:
-            raise StaleSizeError(seen.size)
-        self._require_growth(request, seen)
+        if request.old_size != tree.size:
+            raise StaleSizeError(tree.size)
+        self._require_growth(request, tree)
         if signers:
             self.require_unconvicted(request.origin)
         # The clock may step back, the time of a cosignature does not.
-        timestamp_s = max(int(self._clock()), seen.time, 1)
+        timestamp_s = max(int(self._clock()), tree.time, 1)
         lines = tuple(sign_line(signer, request.note.text, timestamp_s=timestamp_s) for signer in signers)
         note = Note(request.note.text, (*request.note.signatures, *lines))
         if len(note.raw) > MAX_NOTE_SIZE:  # nobody could read it, this witness neither
             raise FormatError("add-checkpoint", f"with its cosignatures the note is longer than {MAX_NOTE_SIZE} bytes")
-        step = Step(request.origin, seen, request.tree_size, request.root_hash, note.raw, timestamp_s)
+        step = Step(request.origin, tree, request.tree_size, request.root_hash, note.raw, timestamp_s)
         if not self.state.advance(step):
-            current = self.state.seen(request.origin)
-            raise StaleSizeError(seen.size if current is None else current.size)
+            current = self.state.tree(request.origin)
+            raise StaleSizeError(tree.size if current is None else current.size)
         return lines
 
     def knows(self, origin: str) -> bool:
         """Whether this log is followed."""
-        return self.state.seen(origin) is not None
+        return self.state.tree(origin) is not None
 
     def checkpoint(self, origin_hash: str) -> bytes:
         """Return the latest checkpoint of a log, with the log's verified signatures and the cosignatures made of it.
@@ -112,30 +116,30 @@ class Observer:
             found.append((origin, None if note is None else Checkpoint.parse(note)))
         return found
 
-    def _require_growth(self, request: AddCheckpoint, seen: Seen) -> None:
-        """Check that the request's tree extends the one seen. Raises: ProofError, InconsistentLogError."""
+    def _require_growth(self, request: AddCheckpoint, tree: Tree) -> None:
+        """Check that the request's tree extends the latest one. Raises: ProofError, InconsistentLogError."""
         size, root = request.tree_size, request.root_hash
         if size == 0 and root != EMPTY_ROOT:
             raise ProofError(
                 "the root of the empty tree is SHA-256 of nothing", expected=EMPTY_ROOT.hex(), found=root.hex()
             )
-        if seen.size in {0, size}:
+        if tree.size in {0, size}:
             if request.hashes:
-                raise ProofError(f"there is nothing to prove from size {seen.size} to {size}; send no hashes")
-            if size == seen.size and root != seen.root:
-                raise self._contradiction(f"the log signed two trees of size {size}", request, seen)
+                raise ProofError(f"there is nothing to prove from size {tree.size} to {size}; send no hashes")
+            if size == tree.size and root != tree.root:
+                raise self._contradiction(f"the log signed two trees of size {size}", request, tree)
             return
         try:
-            old, new = roots_from_consistency(seen.size, size, seen.root, request.hashes)
+            old, new = roots_from_consistency(tree.size, size, tree.root, request.hashes)
         except FormatError as err:
-            raise ProofError(f"the consistency proof from {seen.size} to {size} is none ({err.reason})") from err
-        if (old, new) == (seen.root, root):
+            raise ProofError(f"the consistency proof from {tree.size} to {size} is none ({err.reason})") from err
+        if (old, new) == (tree.root, root):
             return
         if new == root:
             # The signed new tree does hold an old tree of that size, and it is another one.
-            raise self._contradiction(f"the log replaced entries below {seen.size} that it had signed", request, seen)
+            raise self._contradiction(f"the log replaced entries below {tree.size} that it had signed", request, tree)
         raise ProofError(
-            f"the consistency proof from {seen.size} to {size} does not lead to the signed root",
+            f"the consistency proof from {tree.size} to {size} does not lead to the signed root",
             expected=root.hex(),
             found=new.hex(),
         )
@@ -152,8 +156,19 @@ class Observer:
             proof=evidence.hashes,
         )
 
-    def _contradiction(self, reason: str, request: AddCheckpoint, seen: Seen) -> InconsistentLogError:
-        """Keep a contradiction as evidence and return the error that carries it."""
+    def _contradiction(self, reason: str, request: AddCheckpoint, tree: Tree) -> InconsistentLogError:
+        """Keep a contradiction as evidence and return the error that carries it.
+
+        Raises: StaleSizeError where the log's latest tree is another one meanwhile.
+        """
+        seen = self.state.seen(request.origin)
+        if seen is None or (seen.size, seen.root) != (tree.size, tree.root):
+            raise StaleSizeError(tree.size if seen is None else seen.size)
         against, shown = Checkpoint.parse(seen.note or b""), Checkpoint.parse(request.note.raw)
         self.state.keep(Kept(request.origin, int(self._clock()), Evidence(against, shown, request.hashes)))
         return InconsistentLogError(reason, old_note=against.raw, new_note=shown.raw, proof=request.hashes)
+
+
+@lru_cache(MAX_KEPT_KEYS)
+def _keys(vkeys: tuple[str, ...]) -> tuple[VerifierKey, ...]:
+    return tuple(map(VerifierKey.parse, vkeys))

@@ -60,12 +60,21 @@ class Listed(NamedTuple):
     time_s: int
 
 
+class Tree(NamedTuple):
+    """The latest tree of a log that was cosigned, and the log's keys. size, time: as in `Seen`."""
+
+    vkeys: tuple[str, ...]
+    size: int
+    root: bytes
+    time: int
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A log's way from what was seen to a newer checkpoint. note: with the log's signatures and the cosignatures."""
+    """A log's way from its latest tree to a newer checkpoint. note: with the log's signatures and the cosignatures."""
 
     origin: str
-    seen: Seen
+    start: Tree
     size: int
     root: bytes
     note: bytes
@@ -89,7 +98,10 @@ class _Batch:
 
 
 class WitnessState:
-    """The state of one witness, held by one process. It may be used from several threads."""
+    """The state of one witness, held by one process. It may be used from several threads.
+
+    Nobody else writes it, so where each log stands is in memory too: some 600 bytes a log, the checkpoints are not.
+    """
 
     def __init__(self, path: Path, record: Path) -> None:
         """Open the state and hold it. path: of the database. record: of the count beside the key.
@@ -110,6 +122,8 @@ class WitnessState:
             self._db = self._connect()
             self._id, self._written = self._require_whole()
             self._convicted = {origin for (origin,) in self._db.execute("SELECT DISTINCT origin FROM evidence")}
+            rows = self._db.execute("SELECT origin, vkeys, size, root, time FROM log")
+            self._trees = {origin: Tree(tuple(vkeys.split("\n")), *rest) for origin, vkeys, *rest in rows}
         except BaseException:
             self._close_files()
             raise
@@ -133,11 +147,14 @@ class WitnessState:
 
     def add_log(self, origin: str, vkeys: Sequence[str]) -> None:
         """Know a log by these keys, in place of those known before; what was seen of it stays."""
-        with self._turn, self._transaction():
-            self._db.execute(
-                "INSERT INTO log VALUES (?, ?, ?, 0, ?, NULL, 0) ON CONFLICT DO UPDATE SET vkeys = excluded.vkeys",
-                (origin, origin_hash(origin), "\n".join(vkeys), EMPTY_ROOT),
-            )
+        with self._turn:
+            with self._transaction():
+                self._db.execute(
+                    "INSERT INTO log VALUES (?, ?, ?, 0, ?, NULL, 0) ON CONFLICT DO UPDATE SET vkeys = excluded.vkeys",
+                    (origin, origin_hash(origin), "\n".join(vkeys), EMPTY_ROOT),
+                )
+            before = self._trees.get(origin, Tree((), 0, EMPTY_ROOT, 0))
+            self._trees[origin] = before._replace(vkeys=tuple(vkeys))
 
     def origins(self) -> list[str]:
         """Return the origins of the logs that are known, sorted."""
@@ -155,8 +172,16 @@ class WitnessState:
         with _storage_errors(self._path):
             return [Listed(*row) for row in self._reader().execute(query, (after, limit))]
 
+    def tree(self, origin: str) -> Tree | None:
+        """Return where a log stands, None where the log is not known. Cost: none, it is in memory.
+
+        Raises: StorageError where a write failed: nobody knows what is on disk then, so nobody is told a size.
+        """
+        self._require_sound()
+        return self._trees.get(origin)
+
     def seen(self, origin: str) -> Seen | None:
-        """Return what is known of a log, None where the log is not known. Cost: one row, some 20 microseconds."""
+        """Return all that is known of a log, None where the log is not known. Cost: one row, some 20 microseconds."""
         return self._find("origin", origin)
 
     def seen_by_hash(self, hash_hex: str) -> Seen | None:
@@ -231,20 +256,24 @@ class WitnessState:
     def _commit(self, steps: Sequence[Step]) -> list[bool]:
         """Take each step whose start is still what is stored."""
         with self._transaction():
-            return [
+            taken = [
                 self._db.execute(
                     "UPDATE log SET size = ?, root = ?, note = ?, time = ? WHERE origin = ? AND size = ? AND root = ?",
-                    (step.size, step.root, step.note, step.time, step.origin, step.seen.size, step.seen.root),
+                    (step.size, step.root, step.note, step.time, step.origin, step.start.size, step.start.root),
                 ).rowcount
                 == 1
                 for step in steps
             ]
+        for step, is_taken in zip(steps, taken, strict=True):
+            if is_taken:
+                vkeys = self._trees[step.origin].vkeys
+                self._trees[step.origin] = Tree(vkeys, step.size, step.root, step.time)
+        return taken
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         """Make a block one durable transaction, and count it in the record beside the key."""
-        if self._poison is not None:
-            raise StorageError(f"{self._path}: a write failed before; start the witness again") from self._poison
+        self._require_sound()
         try:
             with _storage_errors(self._path):
                 self._db.execute("BEGIN IMMEDIATE")
@@ -258,6 +287,10 @@ class WitnessState:
         except BaseException as err:
             self._poison = err
             raise
+
+    def _require_sound(self) -> None:
+        if self._poison is not None:
+            raise StorageError(f"{self._path}: a write failed before; start the witness again") from self._poison
 
     def _require_whole(self) -> tuple[bytes, int]:
         """Return identity and count of the state. Raises: CorruptLedgerError where it is not the latest one."""
