@@ -41,6 +41,7 @@ GROUPS = (
     "disk",
     "index",
     "http",
+    "witness",
 )
 """The modules, in the order of the table."""
 

@@ -18,6 +18,11 @@ POSIX_PACKAGE = "github.com/transparency-dev/tessera/cmd/conformance/posix"
 POSIX = "posix"
 """The name of Tessera's conformance server on its POSIX driver."""
 
+LITEWITNESS_MODULE = MODULE.parents[1] / "interop" / "go-witness"
+LITEWITNESS_PACKAGE = "filippo.io/torchwood/cmd/litewitness"
+LITEWITNESS = "litewitness"
+"""The name of torchwood's witness, which the interoperation suite pins."""
+
 PINNED = ("github.com/transparency-dev/tessera", "golang.org/x/mod")
 
 
@@ -41,17 +46,16 @@ class GoPrograms:
 
     def build_posix(self) -> str | None:
         """Build POSIX, which has many modules and is wanted by one group only; return why it can't be had, or None."""
-        if self.missing is None and not self.path(POSIX).exists():
+        return self._build(POSIX, POSIX_PACKAGE, POSIX_MODULE)
+
+    def build_litewitness(self) -> str | None:
+        """Build LITEWITNESS; return why it can't be had, or None."""
+        return self._build(LITEWITNESS, LITEWITNESS_PACKAGE, LITEWITNESS_MODULE)
+
+    def _build(self, program: str, package: str, module: Path) -> str | None:
+        if self.missing is None and not self.path(program).exists():
             try:
-                _go(
-                    "build",
-                    "-trimpath",
-                    "-buildvcs=false",
-                    "-o",
-                    str(self.path(POSIX)),
-                    POSIX_PACKAGE,
-                    cwd=POSIX_MODULE,
-                )
+                _go("build", "-trimpath", "-buildvcs=false", "-o", str(self.path(program)), package, cwd=module)
             except subprocess.CalledProcessError as err:
                 return f"go does not build it: {err.stderr.strip().splitlines()[-1]}"
         return self.missing

@@ -34,8 +34,13 @@ def worker_resident() -> int:
     return _of_workers("VmRSS") * 1024
 
 
-def _of_workers(name: str) -> int:
-    own = os.getpid()
+def resident_below(parent: int) -> int:
+    """Return the resident size of the largest child of another process now, 0 where there is none."""
+    return _of_workers("VmRSS", parent) * 1024
+
+
+def _of_workers(name: str, parent: int | None = None) -> int:
+    own = os.getpid() if parent is None else parent
     workers = [path for path in PROC.glob("[0-9]*") if _status(path, "PPid") == own]
     return max((_status(path, name) for path in workers), default=0)
 

@@ -88,18 +88,18 @@ def ask(work: Path, address: str, load: Load, seconds: float) -> Found:
 def tlog_serve(ledger: Path, *options: str) -> Iterator[str]:
     """Run `tlog serve`; yield its address."""
     program = str(Path(sys.executable).parent / "tlog")
-    address = _free_address()
+    address = free_address()
     command = [program, "serve", "--ledger", str(ledger), "--bind", address, f"--workers={WORKERS}"]
-    with _running([*command, f"--threads={THREADS}", *options], address):
+    with running([*command, f"--threads={THREADS}", *options], address):
         yield address
 
 
 @contextlib.contextmanager
-def bare_wsgi() -> Iterator[str]:
+def bare_wsgi(workers: int = WORKERS, threads: int = THREADS) -> Iterator[str]:
     """Run gunicorn with the application of `bench.bare`, and the settings of `tlog serve`; yield its address."""
-    address = _free_address()
-    command = [sys.executable, "-m", "gunicorn", "--worker-class=gthread", f"--workers={WORKERS}", "--keep-alive=5"]
-    with _running([*command, f"--threads={THREADS}", f"--bind={address}", "bench.bare:application"], address):
+    address = free_address()
+    command = [sys.executable, "-m", "gunicorn", "--worker-class=gthread", f"--workers={workers}", "--keep-alive=5"]
+    with running([*command, f"--threads={threads}", f"--bind={address}", "bench.bare:application"], address):
         yield address
 
 
@@ -110,14 +110,17 @@ def tessera_posix(go: GoPrograms, directory: Path) -> Iterator[str]:
     key = SigningKey.from_seed("bench.example.com/posix", seed)
     name, key_id, _ = str(key.verifier_key).split("+", 2)
     secret = format_base64(b"\x01" + seed)
-    address = _free_address()
+    address = free_address()
     command = [str(go.path(POSIX)), f"--storage_dir={directory}", f"--listen={address}"]
-    with _running(command, address, {"LOG_PRIVATE_KEY": f"PRIVATE+KEY+{name}+{key_id}+{secret}"}):
+    with running(command, address, {"LOG_PRIVATE_KEY": f"PRIVATE+KEY+{name}+{key_id}+{secret}"}):
         yield address
 
 
 @contextlib.contextmanager
-def _running(command: Sequence[str], address: str, environment: dict[str, str] | None = None) -> Iterator[None]:
+def running(
+    command: Sequence[str], address: str, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server for a `with` block, from when it listens at its address."""
     with subprocess.Popen(
         command,
         cwd=ROOT,
@@ -127,7 +130,7 @@ def _running(command: Sequence[str], address: str, environment: dict[str, str] |
     ) as process:
         try:
             _wait_for(address, process)
-            yield
+            yield process
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -146,6 +149,7 @@ def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError(f"nobody listens on {address}")
 
 
-def _free_address() -> str:
+def free_address() -> str:
+    """Return an address that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         return f"127.0.0.1:{found.getsockname()[1]}"
