@@ -37,6 +37,7 @@ _VARYING = (
     (re.compile(r"\+[0-9a-f]{8}\b"), "+<key ID>"),
     (re.compile(r"(?<=, key )[0-9a-f]{8}\b"), "<key ID>"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"), "<time>"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"), "<time>"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "<hash>"),
     (re.compile(r"[A-Za-z0-9+/]{43}="), "<hash>"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,6}Z"), "<time>"),

@@ -204,7 +204,7 @@ def _print_witnesses(found: Vouching, reasons: Mapping[str, str]) -> None:
     for witness in found.witnesses:
         last = "nothing that is known"
         if witness.last is not None:
-            last = f"{witness.last.size:,} entries, {moment(witness.last.time_s)}"
+            last = f"{output.counted(witness.last.size, 'entry', 'entries')}, {moment(witness.last.time_s)}"
         state = "missing, last cosigned" if witness.is_missing else "cosigned"
         why = f" ({reasons[witness.name]})" if witness.is_missing and witness.name in reasons else ""
         output.emit_line(f"{'witness':12} {output.printable(f'{witness.name}: {state} {last}{why}')}")
