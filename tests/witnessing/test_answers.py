@@ -146,7 +146,7 @@ class Trickling:
 def test_answers_that_trickle_end_at_the_deadline(party: Party) -> None:
     """A byte now and then keeps nobody waiting, neither before the first signature nor after: the log hangs up."""
     slow = party.apps[0] = Trickling()
-    party.partition._cosigning = Collector(Policy.parse(party.policy), deadline_s=1.0)
+    party.partition._cosigning = Collector(Policy.parse(party.policy), deadline_s=3.0)
     assert party.trust.verify(party.partition.publish()).witnesses_met == ("w1", "w2")
     assert slow.ended.wait(60)
     assert not slow.is_whole
