@@ -40,6 +40,7 @@ unreachable_s = {UNREACHABLE_S}
 unreconciled_s = {UNRECONCILED_S}
 skew_s = 60
 peers = ["http://peer"]
+metrics_file = "metrics.prom"
 """
 IN_LOG = f"""
 stale_s = {STALE_S}
@@ -86,6 +87,11 @@ class Scene:
         self.cosign(*WITNESSES)
         shown = self.log.partition.checkpoint()
         self.web.sites["peer"] = lambda path: shown.raw if path.endswith("/checkpoint") else None
+
+    def has_metric(self, kind: str) -> bool:
+        """Whether the file of metrics says that a condition of this kind lasts."""
+        sample = f'tlog_monitor_condition{{origin="{self.log.origin}",kind="{kind}'
+        return sample in (self.path.parent / "metrics.prom").read_text()
 
     def cosign(self, *witnesses: SigningKey) -> None:
         """Show the log's checkpoint with the cosignatures of these."""
@@ -230,6 +236,7 @@ def test_a_kind_is_said_where_its_cause_is(scene: Scene, cause: Cause) -> None:
     scene.grow()
     assert scene.rounds().code == FINE
     assert scene.taken.bodies == []
+    assert not scene.has_metric(cause.kind)
     cause.act(scene)
     with scene.monitor() as monitor:
         code = monitor.round().code
@@ -244,12 +251,14 @@ def test_a_kind_is_said_where_its_cause_is(scene: Scene, cause: Cause) -> None:
     assert said["severity"] == SEVERITIES[cause.kind].replace("as the rule says", "error")
     scene.rounds()
     assert len(scene.taken.bodies) == 1, "it is said once"
+    assert scene.has_metric(cause.kind) == (cause.can_end or cause.kind == "fork")
     if cause.can_end:
         scene.restore()
         assert scene.rounds().code == FINE
         assert [(body["kind"], body["severity"], body.get("state")) for body in scene.taken.bodies[1:]] == [
             (cause.kind, "info", "over")
         ]
+        assert not scene.has_metric(cause.kind)
 
 
 def test_stale_without_witnesses(scene: Scene) -> None:
