@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import io
 import threading
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.mirroring.conftest import LINES, SIGNER, body, opened, package, pend, reading, root
 from tests.statements import LOG_VKEY, ORIGIN, checkpoint, entry_lines, signing_key
-from tlog.errors import ConflictError, Error, FormatError, ProofError, UnknownOriginError
+from tlog.errors import ConflictError, CorruptLedgerError, Error, FormatError, ProofError, UnknownOriginError
 from tlog.mirroring.mirror import Mirror, MirrorConflictError, NothingPendingError, PartialUploadError
 from tlog.mirroring.upload import Package, Upload, format_upload, read_upload
 from tlog.policy import Policy
@@ -266,6 +267,28 @@ def test_concurrent_uploads(mirror: Mirror) -> None:
     assert_whole(mirror, 700)
 
 
+def test_a_larger_tree_meanwhile(mirror: Mirror) -> None:
+    """An upload that ends when a larger tree was mirrored takes nothing back; it is told so, and has no cosignature."""
+    pend(mirror, 0, 600)
+    pend(mirror, 600, 700)
+    source = io.BytesIO(body(0, 600))
+    is_early = True
+
+    def read(size: int) -> bytes:
+        nonlocal is_early
+        data = source.read(size)
+        if is_early and source.tell() > 3000:  # behind the head, which was found good
+            is_early = False
+            assert send(mirror, body(0, 700))
+        return data
+
+    with pytest.raises(MirrorConflictError, match="went ahead") as caught:
+        mirror.add_entries(read)
+    assert not isinstance(caught.value, PartialUploadError)
+    assert (caught.value.tree_size, caught.value.next_entry) == (700, 700)
+    assert_whole(mirror, 700)
+
+
 def test_it_goes_on_after_a_restart(tmp_path: Path) -> None:
     """What was stored is there after a restart, in the middle of an upload and after one."""
     with opened(tmp_path / "m") as mirror:
@@ -278,6 +301,23 @@ def test_it_goes_on_after_a_restart(tmp_path: Path) -> None:
     with opened(tmp_path / "m") as mirror:
         assert_whole(mirror, 700)
         assert (tmp_path / "m" / "logs" / origin_hash(ORIGIN) / "checkpoint").exists()
+
+
+def test_what_rots_before_it_is_signed(tmp_path: Path) -> None:
+    """A stored entry that is another one by the time that the tree is whole: the tree is not signed for."""
+    with opened(tmp_path / "m") as mirror:
+        pend(mirror, 0, 700)
+        with pytest.raises(PartialUploadError):
+            send(mirror, body(0, 700, packages=2))
+        file = tmp_path / "m" / "logs" / origin_hash(ORIGIN) / "tile" / "entries" / "001"
+        good = file.read_bytes()
+        file.write_bytes(good.replace(b"event", b"evenT", 1))
+        with pytest.raises(CorruptLedgerError, match="do not make the tree of size 700; move this copy away"):
+            send(mirror, body(512, 700))
+        assert mirror.store(ORIGIN).checkpoint() is None
+        file.write_bytes(good)
+        assert send(mirror, body(512, 700))
+        assert_whole(mirror, 700)
 
 
 def test_a_fork_is_not_pending(mirror: Mirror) -> None:
