@@ -17,6 +17,7 @@ from tlog.keeping.notice import Notice, is_led, read_notice
 from tlog.ledger import Ledger
 from tlog.partition import Partition
 from tlog.policy import Policy
+from tlog.report.shown import visible
 from tlog.report.vouching import Vouching, WitnessRecord, vouching
 
 
@@ -184,7 +185,7 @@ def _vouching_fields(found: Vouching) -> dict[str, Any]:
 def _witness_fields(record: WitnessRecord) -> dict[str, Any]:
     last = record.last
     return {
-        "name": record.name,
+        "name": visible(record.name),
         "key": f"{record.key.name}+{record.key.key_id.hex()}",
         "size": None if last is None else last.size,
         "time": None if last is None else last.time_s,

@@ -229,6 +229,31 @@ def test_a_policy_that_nobody_has_met(watched: Watched) -> None:
         assert [witness.last for witness in status.vouching.witnesses] == [None]
 
 
+def test_names_that_are_no_unicode(watched: Watched) -> None:
+    """A policy's names are octets: status, metrics, page, notice and log show those outside UTF-8 spelled out."""
+    watched.ledger.close()
+    path = watched.ledger.path / "witnesses.policy"
+    text = path.read_bytes().replace(b" w1 ", b" \xff\xfe ").replace(b" w1\n", b" \xff\xfe\n")
+    path.write_bytes(text)
+    watched.down = {1}
+    with contextlib.closing(Ledger.open(watched.ledger.path)) as ledger:
+        keeper = Keeper(ledger, publish_interval_s=0.05, indexes=False)
+        keeper.start()
+        until(lambda: bool((leaders_notice(ledger) or _nothing()).missing))
+        for words in (["--json"], ["users"], []):
+            shown = CliRunner().invoke(main, ["status", *words, "--ledger", str(ledger.path)])
+            assert shown.exit_code == 0, shown.output
+        keeper.stop()
+        client = create_app(ledger).test_client()
+        assert (
+            client.get("/api/v1/status")
+            .get_json()["partitions"][0]["witnesses"]["records"][1]["name"]
+            .startswith("\\u")
+        )
+        assert client.get("/metrics").status_code == 200
+        assert client.get("/witnesses?partition=users", headers=HTML).status_code == 200
+
+
 def _nothing() -> Any:
     from tlog.keeping.notice import Notice
 
