@@ -48,13 +48,14 @@ def forged_root(rng: random.Random, true: Checkpoint, size: int) -> bytes:
 class LyingWitness:
     """Has the key that policies name, and does not do what a witness does."""
 
-    def __init__(self, name: str, key: SigningKey, kind: str, network: Network) -> None:
+    def __init__(self, name: str, key: SigningKey, kind: str, place: tuple[Network, Checks]) -> None:
         """kind: one of `plan.WITNESS_LIES`."""
-        self.name, self._key, self._kind, self._network = name, key, kind, network
+        self.name, self._key, self._kind = name, key, kind
+        self._network, self._checks = place
         self._notes: dict[str, list[bytes]] = {}
         self._first: dict[str, bytes] = {}
         self._rng = random.Random(name)
-        network.handlers[name] = self.answer
+        self._network.handlers[name] = self.answer
 
     def answer(self, src: str, path: str, body: bytes | None) -> Reply:
         """Lie."""
@@ -80,6 +81,7 @@ class LyingWitness:
         if not notes:
             return Reply(404, TEXT, b"")
         if size:
+            self._checks.counts["lies about earlier roots"] += 1
             return Reply(200, TEXT, forged_root(self._rng, Checkpoint.parse(self._rng.choice(notes)), int(size)))
         return Reply(200, TEXT, notes[0] if self._kind == "replays" else self._rng.choice(notes))
 
@@ -142,6 +144,7 @@ class LyingMonitor:
         true, tree = seen[0] if self._kind == "stale" else self._rng.choice(seen)
         if 1 <= size <= true.tree_size and (self._kind == "stale" or self._rng.random() < 0.3):
             return prove_earlier_root(true, tree, size).format()
+        self._checks.counts["lies about earlier roots"] += 1
         return forged_root(self._rng, true, size)
 
     def _forged(self, true: Checkpoint) -> Checkpoint:

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from tlog.checkpoint import Checkpoint
+from tlog.earlier import EarlierRoot
 from tlog.evidence import Evidence
 from tlog.keys import ED25519_COSIGNATURE, SigningKey
 from tlog.policy import Policy
@@ -43,6 +44,7 @@ class Measured:
     answer: int
     shown: int
     evidence: int
+    earlier: int
     state: float
     take_s: float
     verify_s: float
@@ -75,6 +77,7 @@ def measure() -> Measured:
         answer=len(line),
         shown=len(shown),
         evidence=len(Evidence(older, newer, hashes).format()),
+        earlier=len(EarlierRoot(TREE_SIZE, bytes(32), hashes, newer).format()),
         state=state,
         take_s=median(took),
         verify_s=median(_timed(lambda: policy.authenticate(newer)) for _ in range(REPEATS)),

@@ -61,7 +61,7 @@ class World:
                 inside = (self.network, self.checks, directory / name)
                 self.witnesses[name] = HonestWitness(name, keys[name], inside, log_keys)
             else:
-                LyingWitness(name, keys[name], kind, self.network)
+                LyingWitness(name, keys[name], kind, (self.network, self.checks))
         self._rng = random.Random(f"calm {plan.seed}")
         self._is_quiet = self._rng.random() < 0.5
         monitors = [f"m{number}" for number in range(len(plan.monitors))]
