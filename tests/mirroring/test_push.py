@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from tests.statements import checkpoint, witness_key
 from tests.witnessing.parties import WSGI, served
 from tlog.errors import Error, StorageError
 from tlog.mirroring.push import push
+from tlog.mirroring.upload import read_package, read_upload
 from tlog.note import verify_line
 from tlog.witnessing.web import WebTransport
 from tlog_server.mirroring import create_mirror_app
@@ -41,6 +44,31 @@ def test_pushed_as_it_grows(pair: Pair) -> None:
                 (line,) = push(pair.log, url, transport, [SIGNER.verifier_key])
                 verify_line(SIGNER.verifier_key, pair.log.checkpoint().text, line)
             pair.assert_equal()
+
+
+def test_what_is_sent(pair: Pair) -> None:
+    """Octets, compressed, at most 32 packages in a request, each request from where the mirror says."""
+    pair.grow(10_000)
+    app = create_mirror_app(pair.mirror)
+    sent: list[tuple[str, str, int, int]] = []
+
+    def watched(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/add-entries":
+            raw = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+            body = io.BytesIO(gzip.decompress(raw))
+            upload = read_upload(body.read)
+            spans = upload.packages()
+            count = sum(read_package(body.read, stop - begin) is not None for begin, stop in spans)
+            assert body.read() == b""
+            sent.append((environ["CONTENT_TYPE"], environ["HTTP_CONTENT_ENCODING"], upload.start, count))
+            environ["wsgi.input"] = io.BytesIO(raw)
+        return app(environ, start)
+
+    with served(watched) as url, WebTransport() as transport:
+        push(pair.log, url, transport)
+    what = ("application/octet-stream", "gzip")
+    assert sent == [(*what, 10_000, 0), (*what, 0, 32), (*what, 8192, 8)]
+    pair.assert_equal()
 
 
 def test_a_pull_meanwhile(pair: Pair) -> None:
