@@ -219,6 +219,27 @@ def test_heads_that_are_none() -> None:
         read_upload(reading(b"\0\1\xff" + good[len(origin) :]))
 
 
+def test_the_canonical_sequence() -> None:
+    """Packages are aligned at multiples of 256, as the specification counts them; without entries there are none."""
+    for start in (0, 1, 255, 256, 257, 300, 512, 600):
+        for end in range(start, 1100, 50):
+            rounded_start, rounded_end = start // 256 * 256, -(-end // 256) * 256
+            count = (rounded_end - rounded_start) // 256 if start < end else 0
+            wanted = [
+                (max(start, rounded_start + number * 256), min(end, rounded_start + (number + 1) * 256))
+                for number in range(count)
+            ]
+            assert list(Upload(ORIGIN, start, end, b"").packages()) == wanted
+
+
+def test_an_upload_without_entries(mirror: Mirror) -> None:
+    """It asks for a cosignature of what is here; what stands behind its head is nobody's."""
+    pend(mirror, 0, 700)
+    assert send(mirror, body(0, 700))
+    for rest in (b"", b"\0", b"\xff", b"rest"):
+        assert send(mirror, body(700, 700) + rest)
+
+
 def test_origins_that_no_log_has(mirror: Mirror) -> None:
     """Empty, very long, with a NUL: not found, and not repeated at length (404)."""
     pend(mirror, 0, 300)

@@ -37,8 +37,8 @@ class Upload(NamedTuple):
     ticket: bytes
 
     def packages(self) -> Iterator[tuple[int, int]]:
-        """Yield the entries [start, end) of each package of the canonical sequence."""
-        first = self.start - self.start % TILE_WIDTH
+        """Yield the entries [start, end) of each package of the canonical sequence, none where there are no entries."""
+        first = self.end if self.start == self.end else self.start - self.start % TILE_WIDTH
         for begin in range(first, self.end, TILE_WIDTH):
             yield max(begin, self.start), min(begin + TILE_WIDTH, self.end)
 
