@@ -25,6 +25,7 @@ from tlog.keeping.indexing import Indexing
 from tlog.keeping.notice import LOCK_NAME, is_led, read_notice, write_notice
 from tlog.ledger import Ledger
 from tlog.partition import Partition
+from tlog.report.shown import visible
 
 PUBLISH_INTERVAL_S = 1.0
 LOOK_S = 0.25
@@ -246,9 +247,9 @@ class Keeper:
         if missing:
             self._missing[name] = missing
         for witness in sorted(missing.keys() - before.keys()):
-            _log.warning("witness_missing partition=%s witness=%s error=%s", name, witness, missing[witness])
+            _log.warning("witness_missing partition=%s witness=%s error=%s", name, visible(witness), missing[witness])
         for witness in sorted(before.keys() - missing.keys()):
-            _log.warning("witness_back partition=%s witness=%s", name, witness)
+            _log.warning("witness_back partition=%s witness=%s", name, visible(witness))
 
     def _fail(self, partition: Partition, err: Error) -> None:
         reason = f"{type(err).__name__}: {err}"
