@@ -33,7 +33,7 @@ def create_mirror_app(mirror: Mirror, witnesses: Sequence[VerifierKey] = ()) -> 
 
     witnesses: see `Mirror.add_checkpoint`.
     """
-    app = new_party_app("tlog_server.mirroring", mirror.vkeys)
+    app = new_party_app("tlog_server.mirroring", mirror.vkeys, lambda: mirror.is_sound)
     app.config[SETTINGS] = Settings()
     bodies.install(app)
     problems.install(app)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from flask import Flask, Response, g
@@ -76,8 +76,11 @@ def refusal(error: Error, request_id: str) -> Refusal:
     return Refusal("the storage cannot be reached now; ask again later\n", 503, {"Retry-After": "5"}, TEXT)
 
 
-def new_party_app(name: str, vkeys: Iterable[VerifierKey]) -> Flask:
-    """Return an application with what all parties have; `/vkey` shows the keys, `/healthz` that the process answers."""
+def new_party_app(name: str, vkeys: Iterable[VerifierKey], is_sound: Callable[[], bool]) -> Flask:
+    """Return an application with what all parties have.
+
+    vkeys: what `/vkey` shows. is_sound: whether the state can be written, which is what `/healthz` tells.
+    """
     app = Flask(name, static_folder=None, template_folder=None)
     app.url_map.merge_slashes = False
     shown = "".join(f"{key}\n" for key in vkeys)
@@ -99,7 +102,9 @@ def new_party_app(name: str, vkeys: Iterable[VerifierKey]) -> Flask:
 
     @app.get("/healthz")
     def healthz() -> Response:
-        """The process answers."""
+        """The process answers, and no write of its state has failed."""
+        if not is_sound():
+            return Response("a write of the state failed; start it again\n", 503, content_type=TEXT)
         return Response("ok\n", content_type=TEXT)
 
     return app

@@ -29,7 +29,7 @@ def create_witness_app(witness: Witness, roots: EarlierRoots | None = None, peer
     roots: answers peers from the tiles of the logs' sites, where these are known. peers: URLs of those with whom it
     gossips, for its page.
     """
-    app = new_party_app("tlog_server.witnessing", witness.vkeys)
+    app = new_party_app("tlog_server.witnessing", witness.vkeys, lambda: witness.is_sound)
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_SIZE
     refuse_in_words(app)
 

@@ -329,9 +329,11 @@ def test_a_state_that_cannot_be_written(served: Served, monkeypatch: pytest.Monk
     def fail(_: int) -> None:
         raise OSError(5, "Input/output error")
 
+    assert served.client.get("/healthz").data == b"ok\n"
     monkeypatch.setattr("os.fdatasync", fail)
     for body in (grown(3, 8), grown(8, 9)):  # the first one was stored, but perhaps not durably
         answer = served.post("/add-checkpoint", body)
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
         assert "\u2014" not in answer.text
+        assert served.client.get("/healthz").status_code == 503
         monkeypatch.undo()

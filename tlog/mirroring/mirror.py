@@ -126,6 +126,11 @@ class Mirror:
             message, old_note=evidence.against.raw, new_note=evidence.shown.raw, proof=evidence.hashes
         )
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether it can take up anything: no write of its state has failed since it was opened."""
+        return self._observer.state.is_sound
+
     def evidence(self) -> list[Kept]:
         """Return the split views that were met, the oldest first."""
         return self._observer.state.kept()

@@ -160,6 +160,11 @@ class WitnessState:
         """Return the origins of the logs that are known, sorted."""
         return [origin for (origin,) in self._reader().execute("SELECT origin FROM log ORDER BY origin")]
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether no write has failed; after one nothing is written until the state is opened again."""
+        return self._poison is None
+
     def count(self) -> int:
         """Return how many logs are known."""
         with _storage_errors(self._path):
@@ -289,7 +294,7 @@ class WitnessState:
             raise
 
     def _require_sound(self) -> None:
-        if self._poison is not None:
+        if not self.is_sound:
             raise StorageError(f"{self._path}: a write failed before; start the witness again") from self._poison
 
     def _require_whole(self) -> tuple[bytes, int]:

@@ -99,6 +99,11 @@ class Witness:
         return self._observer.latest()
 
     @property
+    def is_sound(self) -> bool:
+        """Whether it can cosign: no write of its state has failed since it was opened."""
+        return self._observer.state.is_sound
+
+    @property
     def log_count(self) -> int:
         """How many logs it knows."""
         return self._observer.state.count()
