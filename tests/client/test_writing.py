@@ -247,8 +247,9 @@ def test_when_nobody_answers(make: MakeClient, server: LyingServer) -> None:
             error = refused(action, tlog.OutcomeUnknownError)
             assert isinstance(error, tlog.OutcomeUnknownError)
             assert error.key == "key-1"
-    server.lie = lambda _: Said(b"", 429)
-    error = refused(lambda: client.append(1), tlog.UnavailableError)
+    server.lie = lambda _: Said(b"", 429, {"Retry-After": "60"})
+    patient = make(server.url, vkey=LOG_VKEY, token="t", pacing=Pacing(timeout_s=30, attempt_timeout_s=30))  # noqa: S106
+    error = refused(lambda: patient.append(1), tlog.UnavailableError)
     assert isinstance(error, tlog.UnavailableError)
     assert not error.is_unknown
     assert {headers["idempotency-key"] for headers in server.headers if "batch" in str(headers)} <= {"key-1", "key-1/0"}
