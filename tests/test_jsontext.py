@@ -187,6 +187,7 @@ REFUSED_TEXT: dict[str, tuple[bytes, str]] = {
     "duplicate key": (b'{"a":1,"b":{"x":1,"x":2}}', "stands twice in one object"),
     "duplicate key, equal values": (b'{"a":1,"a":1}', "stands twice"),
     "duplicate key, other spelling": (b'{"a":1,"\\u0061":1}', "stands twice"),
+    "duplicate key, and quotes that stand for it": (b'{"a":1, "a":1, "x":"\\u0022\\u0022"}', "stands twice"),
     "integer beyond 64 bits": (b'{"a":18446744073709551616}', "outside 64 bits; write it as a string"),
     "negative beyond 64 bits": (b"[-9223372036854775809]", "outside 64 bits"),
     "integer of 5,000 digits": (b"[" + b"9" * 5000 + b"]", "number is infinity"),
@@ -247,6 +248,48 @@ def test_the_duplicate_key_is_named() -> None:
     """The error says which key stands twice."""
     with pytest.raises(FormatError, match="data, key 'amount'"):
         check_json(b'{"amount":1,"amount":2}')
+
+
+_KEYS = st.sampled_from(["a", "b", "A", 'a"', "\\", "\u00e9", ""])
+_NUMBERS = st.sampled_from([0, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**18, 10**19 - 1, 10**25])
+_TREES = st.recursive(
+    st.none() | st.booleans() | _NUMBERS | st.floats(allow_nan=False, allow_infinity=False) | _KEYS,
+    lambda inner: st.lists(inner, max_size=4) | st.lists(st.tuples(_KEYS, inner), max_size=4).map(tuple),
+    max_leaves=12,
+)
+"""Values of JSON in which an object is a tuple of pairs, so that a key may stand in it twice."""
+
+
+def _written(tree: Any, gap: str, ascii_only: bool) -> str:
+    if isinstance(tree, tuple):
+        pairs = (
+            f"{_written(key, gap, ascii_only)}{gap}:{gap}{_written(value, gap, ascii_only)}" for key, value in tree
+        )
+        return f"{{{gap}{f'{gap},{gap}'.join(pairs)}}}"
+    if isinstance(tree, list):
+        return f"[{f'{gap},'.join(_written(item, gap, ascii_only) for item in tree)}]"
+    return json.dumps(tree, ensure_ascii=ascii_only)
+
+
+def _is_ambiguous(tree: Any) -> bool:
+    if isinstance(tree, tuple):
+        keys = [key for key, _ in tree]
+        return len(keys) != len(set(keys)) or any(_is_ambiguous(value) for _, value in tree)
+    if isinstance(tree, list):
+        return any(map(_is_ambiguous, tree))
+    return type(tree) is int and not -(2**63) <= tree < 2**64
+
+
+@given(_TREES, st.sampled_from(["", " ", "\t "]), st.booleans())
+def test_ambiguous_texts_are_refused_however_they_are_spaced(tree: Any, gap: str, ascii_only: bool) -> None:
+    """Refused are the texts with a key that stands twice or an integer of over 64 bits, and no others."""
+    text = _written(tree, gap, ascii_only).encode()
+    try:
+        parse_json(text)
+        is_refused = False
+    except FormatError as err:
+        is_refused = "stands twice" in err.reason or "outside 64 bits" in err.reason
+    assert is_refused == _is_ambiguous(tree)
 
 
 @given(st.binary() | st.text(alphabet='{}[]",:0123456789.eE+-truefalsn\\u \n').map(str.encode))
