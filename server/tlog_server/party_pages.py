@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from flask import Blueprint, Flask, Response, request
 
 from tlog.errors import Error
@@ -13,6 +15,9 @@ from tlog_server.rendering import html
 from tlog_server.static_files import static_files
 
 TEXT = "text/plain; charset=utf-8"
+
+HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+"""How this machine is called by who asks on it."""
 
 
 def install(app: Flask, pages: Blueprint) -> None:
@@ -29,8 +34,12 @@ def install(app: Flask, pages: Blueprint) -> None:
 
 
 def require_here() -> None:
-    """Refuse who does not ask on this machine, or asks through a proxy on it, which says so in its headers."""
-    if request.remote_addr not in LOOPBACK or any(name in request.headers for name in FORWARDED):
+    """Refuse who does not ask on this machine, or asks through a proxy on it, which says so in its headers.
+
+    So it is where a page from elsewhere had its own name point here, to have a browser on this machine read this one.
+    """
+    is_here = request.remote_addr in LOOPBACK and urlsplit(f"//{request.host}").hostname in HOSTS
+    if not is_here or any(name in request.headers for name in FORWARDED):
         raise RefusedError(
             403, "This page is for who asks on this machine: it says what was found. Forward a port, as with ssh -L."
         )
