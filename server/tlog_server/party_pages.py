@@ -38,11 +38,21 @@ def require_here() -> None:
 
     So it is where a page from elsewhere had its own name point here, to have a browser on this machine read this one.
     """
-    is_here = request.remote_addr in LOOPBACK and urlsplit(f"//{request.host}").hostname in HOSTS
-    if not is_here or any(name in request.headers for name in FORWARDED):
+    if (
+        request.remote_addr not in LOOPBACK
+        or _host() not in HOSTS
+        or any(name in request.headers for name in FORWARDED)
+    ):
         raise RefusedError(
             403, "This page is for who asks on this machine: it says what was found. Forward a port, as with ssh -L."
         )
+
+
+def _host() -> str | None:
+    try:
+        return urlsplit(f"//{request.host}").hostname
+    except ValueError:
+        return None
 
 
 def evidence_page(party: str, name: str, file: bytes, policies: list[Policy], shared: int | None = None) -> Response:

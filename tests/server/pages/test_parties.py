@@ -150,7 +150,15 @@ def test_findings_are_for_this_machine(parties: Parties) -> None:
         assert parties.watching.get(path, environ_base=elsewhere).status_code == 403
         refused = parties.watching.get(path, headers={"X-Forwarded-For": "192.0.2.1"})
         assert (refused.status_code, "Forward a port" in refused.text) == (403, True)
-        for host in ("attacker.example", "attacker.example:7382", "localhost.attacker.example:7382", "127.0.0.1.x:80"):
+        for host in (
+            "attacker.example",
+            "attacker.example:7382",
+            "localhost.attacker.example:7382",
+            "127.0.0.1.x:80",
+            "[::1",
+            "",
+            "a b",
+        ):
             assert parties.watching.get(path, headers={"Host": host}).status_code == 403
         for host in ("localhost:7382", "127.0.0.1:9000", "[::1]:7382"):
             assert parties.watching.get(path, headers={"Host": host}).status_code == 200
