@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tlog.note import NoteSignature
 from tlog.partition import Partition
 from tlog.report.vouching import last_cosigned, vouching
 from tlog.status import leaders_notice, partition_status, status_of
+from tlog.witnessing.collect import GRACE_S
 from tlog_server.app import create_app
 from tlog_tools.main import cli as main
 
@@ -33,6 +35,7 @@ class Watched:
     def __init__(self, directory: Path, stack: contextlib.ExitStack) -> None:
         self.witnesses = [new_witness(directory / f"w{number}", f"w{number}.example") for number in range(3)]
         self.down: set[int] = set()
+        self.slow: set[int] = set()
         lines = []
         for number, witness in enumerate(self.witnesses):
             stack.callback(witness.close)
@@ -46,6 +49,8 @@ class Watched:
 
     def _app(self, number: int, app: WSGI) -> WSGI:
         def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+            if number in self.slow:
+                time.sleep(4 * GRACE_S)
             if number not in self.down:
                 return app(environ, start)
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -227,6 +232,15 @@ def test_a_policy_that_nobody_has_met(watched: Watched) -> None:
         status = partition_status(ledger.partition("users"), ledger.witness_policy())
         assert status.vouching is not None
         assert [witness.last for witness in status.vouching.witnesses] == [None]
+
+
+def test_a_witness_that_is_slower_than_the_quorum(watched: Watched) -> None:
+    """It is not waited for, so it is missing, and what is said is that the others were faster, not that it is down."""
+    watched.slow = {0}
+    watched.partition.publish()
+    (first, *others) = watched.partition.witnesses()
+    assert "after the quorum was met" in (first.trouble or "")
+    assert [seen.trouble for seen in others] == [None, None]
 
 
 def test_names_that_are_no_unicode(watched: Watched) -> None:

@@ -110,8 +110,11 @@ class Collector:
                     self._take(pending.pop(future), future, checkpoint, lines)
                 if self._policy.is_quorum(lines):
                     end = min(end, self._clock() + GRACE_S) if done else end
+            late = f"it did not answer within {self._deadline_s:g} s"
+            if self._policy.is_quorum(lines):
+                late = f"it did not answer within {GRACE_S:g} s after the quorum was met"
             for witness in pending.values():
-                self._stand(witness, trouble=f"it did not answer within {self._deadline_s:g} s")
+                self._stand(witness, trouble=late)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         if not self._policy.is_quorum(lines):
