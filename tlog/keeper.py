@@ -37,6 +37,9 @@ RETRY_S = 1.0
 RETRY_CORRUPT_S = 30.0
 """When a partition that was found damaged is tried again: somebody may have restored it."""
 
+END_S = 2.0
+"""How long a keeper that does not lead waits, at its end, for the publication of what its process appended."""
+
 POLL_S = 0.02
 """How often `wait_published` looks."""
 
@@ -170,7 +173,11 @@ class Keeper:
         self._say(None)
 
     def _end(self) -> None:
+        """Publish once more. Whoever leads may have looked for the last time before the last append of this process."""
         try:
+            end = time.monotonic() + END_S
+            while not self._take_lock() and self._is_behind() and time.monotonic() < end:
+                time.sleep(POLL_S)
             if self._lock_fd is not None:
                 self._round()
         except Error as err:
@@ -178,8 +185,8 @@ class Keeper:
         finally:
             self._give_up()
 
-    def _lead(self) -> bool:
-        """Return whether this keeper leads, after trying to. Raises: StorageError."""
+    def _take_lock(self) -> bool:
+        """Return whether this keeper has the lock, after trying to take it. Raises: StorageError."""
         path = self._ledger.path / LOCK_NAME
         if self._lock_fd is None:
             fd = self._files.disk.open(path, os.O_RDWR | os.O_CREAT)
@@ -188,10 +195,29 @@ class Keeper:
                 return False
             self._lock_fd = fd
             self._published.clear()
+        return True
+
+    def _is_behind(self) -> bool:
+        """Whether a partition that this process used has entries that are not published. Raises: StorageError."""
+        for partition in self._ledger.opened():
+            if partition.exists:
+                published = 0
+                with contextlib.suppress(NotFoundError):
+                    published = partition.checkpoint().tree_size
+                if published < partition.size:
+                    return True
+        return False
+
+    def _lead(self) -> bool:
+        """Return whether this keeper leads, after trying to. Raises: StorageError."""
+        if self._lock_fd is None:
+            if not self._take_lock():
+                return False
             _log.info("keeper_leads process=%d", os.getpid())
             if self._indexing is not None:
                 self._indexing.start()
-        if not os.fstat(self._lock_fd).st_nlink:  # removed, so that another process can take a new one
+        # Removed, so that another process can take a new one?
+        if self._lock_fd is not None and not os.fstat(self._lock_fd).st_nlink:
             self._give_up()
             return False
         return True

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import time
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from tests.server.running.server import ONE, QUICK, running
 from tests.waiting import until
 from tlog.keeping.probe import INTERVAL_S
 from tlog_server.app import create_app
+from tlog_server.running import _open_or_die
 
 FULL = """
 import json, os, subprocess, sys, time
@@ -66,10 +65,7 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
 
 
 def test_a_ledger_that_is_gone(tmp_path: Path) -> None:
-    """Where the directory is moved away every process is red, and green when it is back.
-
-    A process that is started meanwhile does not take the others with it.
-    """
+    """Where the directory is moved away every process is red, and green when it is back."""
     partition = create(tmp_path / "ledger", disk=QuickDisk())
     partition.append("first")
     partition.close()
@@ -77,11 +73,16 @@ def test_a_ledger_that_is_gone(tmp_path: Path) -> None:
         until(lambda: server.get("/readyz").status_code == 200)
         (tmp_path / "ledger").rename(tmp_path / "away")
         time.sleep(INTERVAL_S)
-        os.kill(server.workers[0], signal.SIGKILL)
-        until(lambda: any("worker_waits" in line for line in server.said()))
         assert {server.get("/readyz").status_code for _ in range(8)} == {503}
         (tmp_path / "away").rename(tmp_path / "ledger")
         until(lambda: {server.get("/readyz").status_code for _ in range(8)} == {200})
+
+
+def test_a_process_that_is_started_while_the_ledger_is_gone(tmp_path: Path) -> None:
+    """It ends as one that crashed, so that another one is started later, and the server goes on."""
+    with pytest.raises(SystemExit) as end:
+        _open_or_die(tmp_path / "none", None)
+    assert end.value.code == 1
 
 
 def test_a_write_that_failed(tmp_path: Path) -> None:
