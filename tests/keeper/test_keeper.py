@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import json
 import logging
+import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -107,6 +110,20 @@ def test_one_leads_and_another_takes_over(ledger: tlog.Ledger, started: Start) -
         assert published(ledger.partition("users")) == seq + 1
         until(lambda: other.is_leader)
         assert is_led(ledger.files, ledger.path)
+
+
+def test_what_was_appended_after_the_leaders_last_look(ledger: tlog.Ledger, started: Start) -> None:
+    """A keeper that does not lead publishes it at its end, when whoever led has ended."""
+    users = ledger.partition("users")
+    fd = os.open(ledger.path / LOCK_NAME, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    keeper = started(ledger)
+    seq = users.append("last").seq
+    leader = threading.Timer(0.3, os.close, [fd])
+    leader.start()
+    keeper.stop()
+    leader.join()
+    assert published(users) == seq + 1
 
 
 def test_without_its_lock_file_a_keeper_does_not_lead(ledger: tlog.Ledger, started: Start) -> None:
